@@ -1,0 +1,23 @@
+"""Finds visible overlay marks in videos you may edit and restores the picture under them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sorawm_pipeline.config import PipelineConfig
+    from sorawm_pipeline.pipeline import Pipeline, Progress
+
+__version__ = "0.1.0"
+__all__ = ["Pipeline", "PipelineConfig", "Progress", "__version__"]
+
+_HOMES = {"Pipeline": "pipeline", "PipelineConfig": "config", "Progress": "pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names on first use: `--help` needs none of what they pull in."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

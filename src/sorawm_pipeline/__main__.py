@@ -1,0 +1,5 @@
+"""`python -m sorawm_pipeline`."""
+
+from sorawm_pipeline.cli import main
+
+main()

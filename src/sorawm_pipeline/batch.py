@@ -1,0 +1,126 @@
+"""Cleaning one clip after another, with a stop that has two levels."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.pipeline import Pipeline, Progress
+from sorawm_pipeline.plan import Planned
+from sorawm_pipeline.report import ClipReport, ErrorReport
+
+GRACE_S = 10.0
+"""How long the running clip may go on after the first signal."""
+
+
+class Stop:
+    """The two levels of stopping.
+
+    The first request takes no new clip and gives the running one a grace period; the second one,
+    or the end of the grace period, cancels it.
+
+    Args:
+        cancel: cancels what is running.
+        warn: told in words what the first request has done.
+    """
+
+    def __init__(self, cancel: Callable[[], object], warn: Callable[[str], None]) -> None:
+        self.requested = False
+        self._cancel = cancel
+        self._warn = warn
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def request(self) -> None:
+        """One more signal; call it on the event loop."""
+        if self.requested:
+            self._cancel()
+            return
+        self.requested = True
+        self._warn(f"finishing the running clip within {GRACE_S:.0f} s; once more to stop now")
+        self._deadline = asyncio.get_running_loop().call_later(GRACE_S, self._cancel)
+
+    def clear(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+
+class Listener(Protocol):
+    """Someone to tell how the call goes."""
+
+    def started(self, clip: Planned, number: int, count: int) -> None: ...
+
+    def progressed(self, progress: Progress) -> None: ...
+
+    def finished(self, report: ClipReport) -> None: ...
+
+    def warned(self, message: str) -> None: ...
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.request)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        stop.clear()
+
+
+async def clean_all(
+    pipeline: Pipeline, clips: Sequence[Planned], *, overwrite: bool, listener: Listener
+) -> list[ClipReport]:
+    """Clean every clip in turn; one that fails does not keep the others from being done.
+
+    SIGINT and SIGTERM stop it; clips that were not finished then are `interrupted`.
+
+    Returns:
+        One report for each clip, in order.
+    """
+    reports: list[ClipReport] = []
+    task = asyncio.current_task()
+    assert task is not None
+    stop = Stop(task.cancel, listener.warned)
+    with _signals(stop):
+        try:
+            async with pipeline:
+                for number, clip in enumerate(clips, start=1):
+                    if stop.requested:
+                        break
+                    listener.started(clip, number, len(clips))
+                    reports.append(await _clean(pipeline, clip, overwrite, listener))
+                    listener.finished(reports[-1])
+        except asyncio.CancelledError:
+            if not stop.requested:
+                raise
+            task.uncancel()
+    for clip in clips[len(reports) :]:
+        reports.append(ClipReport(input=str(clip.source), status="interrupted"))
+        listener.finished(reports[-1])
+    return reports
+
+
+async def _clean(
+    pipeline: Pipeline, clip: Planned, overwrite: bool, listener: Listener
+) -> ClipReport:
+    if clip.error is not None:
+        return failed(clip, clip.error)
+    try:
+        return await pipeline.process(
+            clip.source,
+            clip.output,
+            overwrite=overwrite or None,
+            on_progress=listener.progressed,
+        )
+    except PipelineError as error:
+        return failed(clip, error)
+
+
+def failed(clip: Planned, error: PipelineError) -> ClipReport:
+    return ClipReport(input=str(clip.source), status="failed", error=ErrorReport.of(error))

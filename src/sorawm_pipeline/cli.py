@@ -1,0 +1,252 @@
+"""Words to calls, nothing else. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from sorawm_pipeline import __version__
+from sorawm_pipeline.errors import ConfigError, PipelineError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = App(
+    name="sorawm-pipeline",
+    help="Find visible overlay marks in videos you may edit, and restore the picture under them.",
+    version=__version__,
+)
+models_app = App(name="models", help="The weights that ship with the program.")
+app.command(models_app)
+
+Set = Annotated[
+    list[str] | None,
+    Parameter(name="--set", help="KEY=VALUE over the YAML, such as detect.confidence=0.4."),
+]
+Profile = Literal["performance", "balanced", "quality", "compat"]
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+@app.command
+def run(
+    pipeline: Path,
+    *inputs: Path,
+    output: Path | None = None,
+    watch: Path | None = None,
+    report: Path | None = None,
+    profile: Profile | None = None,
+    set_: Set = None,
+    cluster: str | None = None,
+    overwrite: Flag = False,
+    progress: Literal["auto", "plain", "none"] = "auto",
+    log_format: Literal["console", "json"] | None = None,
+) -> int:
+    """Clean clips.
+
+    Args:
+        pipeline: The pipeline.yaml.
+        inputs: Files and folders; they replace input.paths.
+        output: A folder, or the result's name when there is one input file.
+        watch: Not in this version.
+        report: Write the JSON report here.
+        profile: A set of keys; see the comments in pipeline.yaml.
+        set_: KEY=VALUE over the YAML.
+        cluster: Not in this version.
+        overwrite: Replace existing results.
+        progress: Bars on a terminal, a line now and then, or nothing.
+        log_format: Log lines for people or as JSON.
+    """
+    for option, value in (("--watch", watch), ("--cluster", cluster)):
+        if value is not None:
+            raise ConfigError(f"{option} is not available in this version")
+    extra = [f"profile={profile}"] if profile else []
+    config = _config(pipeline, [*(set_ or []), *extra], log_format)
+
+    from sorawm_pipeline.batch import clean_all
+    from sorawm_pipeline.console import Reporter
+    from sorawm_pipeline.pipeline import Pipeline
+    from sorawm_pipeline.plan import plan
+    from sorawm_pipeline.report import Report, write_json
+
+    clips = plan(config, inputs, output)
+    with Reporter(progress) as reporter:
+        reports = asyncio.run(
+            clean_all(Pipeline(config), clips, overwrite=overwrite, listener=reporter)
+        )
+    if report is not None:
+        write_json(report, Report(clips=tuple(reports)))
+    statuses = {clip.status for clip in reports}
+    if "interrupted" in statuses:
+        return INTERRUPTED
+    return FAILED if "failed" in statuses else DONE
+
+
+@app.command
+def detect(
+    pipeline: Path,
+    input: Path,  # noqa: A002 - the name users see
+    *,
+    report: Path | None = None,
+    set_: Set = None,
+    log_format: Literal["console", "json"] | None = None,
+) -> int:
+    """Find marks and write down their boxes; no video is written.
+
+    Args:
+        pipeline: The pipeline.yaml.
+        input: One clip.
+        report: Write the JSON here instead of to stdout.
+        set_: KEY=VALUE over the YAML.
+        log_format: Log lines for people or as JSON.
+    """
+    config = _config(pipeline, set_ or [], log_format)
+
+    from sorawm_pipeline.pipeline import Pipeline
+    from sorawm_pipeline.report import to_json, write_json
+
+    found = asyncio.run(Pipeline(config).detect(input))
+    if report is None:
+        sys.stdout.write(to_json(found))
+    else:
+        write_json(report, found)
+        marked = sum(bool(frame.marks) for frame in found.frames)
+        print(f"{marked} of {len(found.frames)} frames marked -> {report}")
+    return DONE
+
+
+@app.command
+def demo(*, output: Path = Path("demo-output"), overwrite: Flag = False) -> int:
+    """Make a short clip with a jumping mark, clean it, and show before and after.
+
+    Args:
+        output: A folder for the clip, the result, the picture and the report.
+        overwrite: Replace what is in it from an earlier demo.
+    """
+    from sorawm_pipeline import demo as show
+
+    return asyncio.run(show.run(output, overwrite=overwrite))
+
+
+@app.command
+def init(
+    pipeline: Annotated[Path, Parameter(help="The file to write.")] = Path("pipeline.yaml"),
+    *,
+    overwrite: Flag = False,
+) -> int:
+    """Write the commented default pipeline.yaml."""
+    from sorawm_pipeline.config import default_yaml
+
+    try:
+        with pipeline.open("w" if overwrite else "x", encoding="utf-8") as file:
+            file.write(default_yaml())
+    except FileExistsError:
+        raise ConfigError(f"{pipeline} exists already; use --overwrite to replace it") from None
+    except OSError as error:
+        raise ConfigError(f"{pipeline} cannot be written: {error.strerror}") from error
+    print(pipeline)
+    return DONE
+
+
+@app.command
+def doctor(*, json: Flag = False) -> int:
+    """Tell what this machine offers: GPUs, codecs that really open, models, limits.
+
+    Args:
+        json: As one JSON object.
+    """
+    from sorawm_pipeline import doctor as examination
+
+    findings = examination.collect()
+    print(examination.to_json(findings) if json else examination.to_text(findings))
+    return DONE
+
+
+@app.command
+def serve(
+    pipeline: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5344,
+) -> int:
+    """Serve the HTTP API and dashboard (not in this version)."""
+    del pipeline, host, port
+    raise ConfigError("serve is not available in this version")
+
+
+@models_app.command(name="list")
+def list_models() -> int:
+    """List the built-in models."""
+    from sorawm_pipeline.vision.weights import manifest
+
+    for name, entry in manifest().items():
+        files = ", ".join(f"{f['name']} {f['sha256'][:12]}" for f in entry["files"].values())
+        print(f"{name} {entry['version']}: {files}")
+    return DONE
+
+
+@models_app.command
+def verify() -> int:
+    """Check the built-in files against their published SHA-256."""
+    from sorawm_pipeline.vision.weights import builtin_weights, manifest
+
+    for name in manifest():
+        for kind in ("onnx", "safetensors"):
+            weights = builtin_weights(kind, name)
+            print(f"ok: {weights.path.name} {weights.sha256}")
+    return DONE
+
+
+@models_app.command
+def pull(name: str) -> int:
+    """Download a model (not in this version)."""
+    raise ConfigError(f"models pull {name} is not available in this version")
+
+
+def _config(  # noqa: ANN202 - PipelineConfig is imported below, not before --help
+    path: Path, overrides: list[str], log_format: str | None
+):
+    from sorawm_pipeline.config import PipelineConfig
+    from sorawm_pipeline.logs import configure
+
+    if log_format is not None:
+        overrides = [*overrides, f"log.format={log_format}"]
+    config = PipelineConfig.from_yaml(path, overrides)
+    configure(config.log.level, config.log.format)
+    return config
+
+
+def call(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status; errors become one sentence on stderr."""
+    try:
+        result = app(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        return _complain(f"{error}\nTry: sorawm-pipeline --help", WRONG_USAGE)
+    except ConfigError as error:
+        return _complain(error.message, WRONG_USAGE)
+    except PipelineError as error:
+        return _complain(error.message, FAILED)
+    except BrokenPipeError:
+        # The reader of our output has gone; point stdout at nothing so that exit stays silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return result if isinstance(result, int) else DONE
+
+
+def _complain(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+def main() -> None:
+    sys.exit(call())
+
+
+__all__ = ["app", "call", "main"]

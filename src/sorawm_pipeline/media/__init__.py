@@ -1,0 +1,1 @@
+"""What a clip, a frame, a mark and a patch are."""

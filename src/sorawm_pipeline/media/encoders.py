@@ -1,0 +1,190 @@
+"""Which encoder answers to which codec, and how a quality wish is said to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from io import BytesIO
+from pathlib import PurePath
+
+import av
+from av.codec import Codec
+from av.codec.codec import find_best_pix_fmt_of_list
+
+from sorawm_pipeline.errors import ConfigError, InputError
+
+PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+)
+"""Names of effort, fastest first, as x264 and x265 know them; other encoders get their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """One way to encode a codec.
+
+    Attributes:
+        codec: what is asked for in `encode.codec`.
+        encoder: libav's name of the encoder.
+        crf: constant quality that looks like the source; for mjpeg its quantiser.
+        delay: most pictures it keeps for lookahead and reordering.
+    """
+
+    codec: str
+    encoder: str
+    crf: int
+    delay: int
+
+
+ENCODERS = {
+    choice.codec: choice
+    for choice in (
+        EncoderChoice("h264", "libx264", 18, 64),
+        EncoderChoice("hevc", "libx265", 20, 64),
+        EncoderChoice("av1", "libsvtav1", 28, 96),
+        EncoderChoice("vp9", "libvpx-vp9", 28, 32),
+        EncoderChoice("ffv1", "ffv1", 0, 1),
+        EncoderChoice("mjpeg", "mjpeg", 2, 1),
+        EncoderChoice("prores", "prores_ks", 0, 1),
+        EncoderChoice("vp8", "libvpx", 10, 32),
+    )
+}
+
+LAMBDA_PER_QSCALE = 118
+"""libav's global_quality is in these units (FF_QP2LAMBDA)."""
+
+
+MUXER_OF_SUFFIX = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".qt": "mov",
+    ".3gp": "3gp",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".ts": "mpegts",
+    ".mts": "mpegts",
+    ".m2ts": "mpegts",
+    ".mpg": "mpeg",
+    ".mpeg": "mpeg",
+    ".vob": "vob",
+    ".ogv": "ogg",
+    ".ogg": "ogg",
+    ".flv": "flv",
+    ".nut": "nut",
+}
+
+MUXER_OF_DEMUXER = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
+    "matroska,webm": "matroska",
+    "avi": "avi",
+    "mpegts": "mpegts",
+    "mpeg": "mpeg",
+    "flv": "flv",
+    "ogg": "ogg",
+}
+
+UNTABLED_MUXERS = {
+    "mpegts": {"h264", "hevc"},
+    "mpeg": {"h264"},
+    "vob": {"h264"},
+    "ogg": {"vp8"},
+}
+"""What muxers take that publish no list of codecs."""
+
+
+def muxer_for(name: str, demuxer: str) -> str:
+    """The muxer that a file name's extension asks for, else the input's own kind.
+
+    Raises:
+        ConfigError: neither is known.
+    """
+    suffix = PurePath(name).suffix.lower()
+    muxer = MUXER_OF_SUFFIX.get(suffix) or MUXER_OF_DEMUXER.get(demuxer)
+    if muxer is None:
+        raise ConfigError(
+            f"no container is known for {name!r}; end the output's name in one of "
+            + ", ".join(sorted(MUXER_OF_SUFFIX))
+        )
+    return muxer
+
+
+def choose_encoder(wanted: str, source_codec: str, muxer: str) -> EncoderChoice:
+    """The encoder for `encode.codec`, where `source` means the codec of the input.
+
+    A source codec that nothing here can encode falls back to H.264 if the container takes it.
+
+    Raises:
+        ConfigError: the container cannot hold the codec asked for.
+        InputError: nothing that this build encodes fits the container.
+    """
+    taken = UNTABLED_MUXERS.get(muxer) or _muxer_codecs(muxer)
+    if wanted != "source":
+        if wanted not in taken:
+            raise ConfigError(
+                f"a {muxer} file cannot hold {wanted} video; choose another encode.codec or "
+                "another extension for the output"
+            )
+        return ENCODERS[wanted]
+    for codec in (source_codec, "h264", "vp9"):
+        if codec in ENCODERS and codec in taken:
+            return ENCODERS[codec]
+    raise InputError(
+        f"nothing in this build encodes {source_codec} video for a {muxer} file; "
+        "give the output another extension, such as .mkv",
+        kind="unsupported",
+    )
+
+
+@cache
+def _muxer_codecs(muxer: str) -> frozenset[str]:
+    with av.open(BytesIO(), "w", format=muxer) as container:
+        return frozenset(container.supported_codecs)
+
+
+def options_for(
+    choice: EncoderChoice, preset: str, crf: float | None, muxer: str
+) -> dict[str, str]:
+    """Encoder options for a preset name and a constant quality; `crf` None where bits are fixed."""
+    effort = PRESETS.index(preset)
+    quality = {} if crf is None else {"crf": f"{crf:g}"}
+    match choice.encoder:
+        case "libx264":
+            no_pts = {"bf": "0"} if muxer == "avi" else {}  # AVI stores no presentation times
+            return {"preset": preset} | quality | no_pts
+        case "libx265":
+            return {"preset": preset, "x265-params": "log-level=error"} | quality
+        case "libsvtav1":
+            return {"preset": str(12 - effort)} | quality
+        case "libvpx-vp9" | "libvpx":
+            speed = {"deadline": "good", "cpu-used": str(max(0, 8 - effort) // 2 + 1)}
+            return speed | quality | ({"b": "0"} if quality else {})
+        case "ffv1":
+            return {"level": "3", "slicecrc": "1", "slices": "4"}
+        case _:
+            return {}
+
+
+def pixel_format_for(encoder: str, source_format: str) -> str:
+    """The encoder's own format nearest to the source's; the same one where it is supported."""
+    offered = [pixel_format.name for pixel_format in Codec(encoder, "w").video_formats or ()]
+    if not offered or source_format in offered:
+        return source_format
+    best, _ = find_best_pix_fmt_of_list(offered, source_format)
+    return str(best.name) if best is not None else offered[0]
+
+
+def nominal_rate(average: Fraction | None) -> Fraction:
+    """A frame rate for rate control and headers; timing comes from pts alone."""
+    rate = average or Fraction(30)
+    return min(max(rate, Fraction(1)), Fraction(1000)).limit_denominator(1_000_000)

@@ -1,0 +1,129 @@
+"""The things that flow through the corridor: boxes, marks, patches, frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A half-open rectangle in pixels: x0 <= x < x1 to the right, y0 <= y < y1 downwards."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return max(0, self.x1 - self.x0)
+
+    @property
+    def height(self) -> int:
+        return max(0, self.y1 - self.y0)
+
+    @property
+    def area(self) -> int:
+        return self.width * self.height
+
+    def grown(self, pixels: int) -> Box:
+        return Box(self.x0 - pixels, self.y0 - pixels, self.x1 + pixels, self.y1 + pixels)
+
+    def clipped(self, width: int, height: int) -> Box:
+        """The part inside a picture of `width` x `height`; empty (area 0) when there is none."""
+        x0, y0 = min(max(self.x0, 0), width), min(max(self.y0, 0), height)
+        return Box(x0, y0, max(x0, min(self.x1, width)), max(y0, min(self.y1, height)))
+
+    def aligned(self, step_x: int, step_y: int) -> Box:
+        """The smallest box around this one whose corners lie on a grid (of chroma samples)."""
+        return Box(
+            self.x0 // step_x * step_x,
+            self.y0 // step_y * step_y,
+            -(-self.x1 // step_x) * step_x,
+            -(-self.y1 // step_y) * step_y,
+        )
+
+    def intersection(self, other: Box) -> Box:
+        x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)
+        return Box(x0, y0, max(x0, min(self.x1, other.x1)), max(y0, min(self.y1, other.y1)))
+
+    def union(self, other: Box) -> Box:
+        """The smallest box around both."""
+        return Box(
+            min(self.x0, other.x0),
+            min(self.y0, other.y0),
+            max(self.x1, other.x1),
+            max(self.y1, other.y1),
+        )
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union, 0 to 1; 0 when either box is empty."""
+        shared = self.intersection(other).area
+        union = self.area + other.area - shared
+        return shared / union if union else 0.0
+
+    def as_tuple(self) -> tuple[int, int, int, int]:
+        return self.x0, self.y0, self.x1, self.y1
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One visible mark on one frame.
+
+    Attributes:
+        box: where it is, in pixels of the stored (not rotated) picture.
+        confidence: 0 to 1, the detector's own figure; a filled mark has its neighbours' mean.
+        filled: True when no detector saw it and it was concluded from the frames around it.
+    """
+
+    box: Box
+    confidence: float
+    filled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Pixels to write into a frame's native planes.
+
+    Attributes:
+        box: aligned to the chroma grid (or cut by the picture's edge), stored-picture pixels.
+        planes: one array per patched plane, (h_p, w_p), of the picture's own dtype; rows and
+            columns are those of the plane, so chroma is smaller than luma where it is subsampled.
+        alpha: one uint16 array per plane, same shape, 0 (keep the original bit for bit) to 256
+            (write the patch).
+    """
+
+    box: Box
+    planes: tuple[Plane, ...]
+    alpha: tuple[NDArray[np.uint16], ...]
+
+    def __post_init__(self) -> None:
+        if [p.shape for p in self.planes] != [a.shape for a in self.alpha]:
+            raise ValueError("a patch needs one alpha of the same shape for each plane")
+
+
+@dataclass(slots=True)
+class Frame:
+    """One picture on its way through the corridor. It has one owner at a time.
+
+    Attributes:
+        index: position in the clip from 0, the only ordering key.
+        pts: presentation time in ticks of the clip's time base, as decoded.
+        duration: in the same ticks, 0 when the container does not say.
+        picture: the decoded picture in its own pixel format; only the encode stage writes to it.
+        marks: what was found on it.
+        patches: what is to be written over it.
+    """
+
+    index: int
+    pts: int
+    duration: int
+    picture: av.VideoFrame
+    marks: list[Mark] = field(default_factory=list)
+    patches: list[Patch] = field(default_factory=list)

@@ -1,0 +1,370 @@
+"""The corridor for one clip, awaited; models stay warm between clips."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.engine import Corridor, CorridorSnapshot, Owner, OwnerThread
+from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.hardware.memory import peak_rss
+from sorawm_pipeline.job import ClipJob, Stages, mark_reports
+from sorawm_pipeline.media.provenance import ProvenanceReport
+from sorawm_pipeline.report import (
+    ClipReport,
+    DetectorReport,
+    DetectReport,
+    EncoderReport,
+    ErrorReport,
+    FramesReport,
+    InpainterReport,
+    LiveReport,
+    QueueReport,
+    StageReport,
+)
+from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
+from sorawm_pipeline.stages.collect import Collect
+from sorawm_pipeline.stages.encode import Encode
+from sorawm_pipeline.warm import Lent, WarmDetectors
+
+PROGRESS_INTERVAL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one clip has got.
+
+    Attributes:
+        clip: the input.
+        frames: frames encoded (by `detect`: looked at).
+        frames_expected: what the container claims, or None.
+        fps: frames per second so far.
+        stage: name of the stage that computes most of the time, the bottleneck.
+        eta_s: seconds left by that rate, or None.
+        report: the clip's report in its last event, else None.
+    """
+
+    clip: Path
+    frames: int
+    frames_expected: int | None
+    fps: float
+    stage: str
+    eta_s: float | None
+    report: ClipReport | None = None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class Pipeline:
+    """Cleans clips. Several calls may run at once on one pipeline, in one event loop.
+
+    Used with `async with`, models stay loaded from clip to clip; without, each call loads its own.
+
+    Args:
+        config: all defaults when left out.
+    """
+
+    def __init__(self, config: PipelineConfig | None = None) -> None:
+        self.config = config or PipelineConfig()
+        self._detectors: WarmDetectors | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    def from_yaml(cls, path: Path | str, overrides: Sequence[str] = ()) -> Self:
+        """Raises ConfigError: the file or an override is wrong."""
+        return cls(PipelineConfig.from_yaml(path, overrides))
+
+    async def __aenter__(self) -> Self:
+        self._detectors = WarmDetectors(self.config, keep=True)
+        self._stack.push_async_callback(self._detectors.close)
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._stack.__aexit__(kind, error, trace)
+        finally:
+            self._detectors = self._tasks = None
+
+    async def process(
+        self,
+        path: Path | str,
+        output: Path | str | None = None,
+        *,
+        overwrite: bool | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> ClipReport:
+        """Clean one clip and publish the result.
+
+        Cancelling it is safe at any time: it returns only when no thread of it runs any more, and
+        leaves no partial file.
+
+        Args:
+            path: the clip.
+            output: the result's file; None puts it under its own name into `output.folder`.
+            overwrite: whether an existing result may be replaced; None as configured.
+            on_progress: called on the event loop, at most ten times a second; must not block.
+
+        Raises:
+            PipelineError: the clip could not be cleaned; one sentence, `kind` and `stage`.
+        """
+        source = Path(path)
+        if output is None:
+            output = self.config.output.folder / source.name
+        run = _Run(self.config, source, on_progress)
+        replace = self.config.output.overwrite if overwrite is None else overwrite
+        return await run.clean(Path(output), replace, self._lender())
+
+    async def attempt(
+        self,
+        path: Path | str,
+        output: Path | str | None = None,
+        *,
+        overwrite: bool | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> ClipReport:
+        """Like `process`, but a clip that fails is a report with status `failed`, not an error."""
+        try:
+            return await self.process(path, output, overwrite=overwrite, on_progress=on_progress)
+        except PipelineError as error:
+            return ClipReport(input=str(path), status="failed", error=ErrorReport.of(error))
+
+    async def detect(
+        self, path: Path | str, *, on_progress: ProgressCallback | None = None
+    ) -> DetectReport:
+        """Find the marks of one clip; nothing is written.
+
+        Raises:
+            PipelineError: as `process`.
+        """
+        return await _Run(self.config, Path(path), on_progress).look(self._lender())
+
+    async def events(
+        self,
+        path: Path | str,
+        output: Path | str | None = None,
+        *,
+        overwrite: bool | None = None,
+    ) -> AsyncIterator[Progress]:
+        """Clean one clip and tell how it goes; the last event carries the report.
+
+        Leaving the loop early cancels the clip. A slow consumer misses events, never the last one.
+
+        Raises:
+            RuntimeError: used outside `async with Pipeline(...)`.
+            PipelineError: as `process`.
+        """
+        if self._tasks is None:
+            raise RuntimeError("events() needs `async with Pipeline(...) as pipeline:`")
+        news = _Latest()
+
+        async def work() -> ClipReport | PipelineError:
+            try:
+                return await self.process(path, output, overwrite=overwrite, on_progress=news.tell)
+            except PipelineError as error:
+                return error
+            finally:
+                news.end()
+
+        task = self._tasks.create_task(work(), name=f"clean {path}")
+        last: Progress | None = None
+        try:
+            while (progress := await news.next()) is not None:
+                last = progress
+                yield progress
+            outcome = await task
+        finally:
+            await _cancelled(task)
+        if isinstance(outcome, PipelineError):
+            raise outcome
+        frames, stage = outcome.frames.encoded, last.stage if last else "encode"
+        yield Progress(Path(path), frames, frames, outcome.fps, stage, 0.0, outcome)
+
+    def _lender(self) -> WarmDetectors:
+        return self._detectors or WarmDetectors(self.config, keep=False)
+
+
+class _Latest:
+    """A mailbox of one: the newest progress, and whether more will come."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self._newest: Progress | None = None
+        self._ended = False
+
+    def tell(self, progress: Progress) -> None:
+        self._newest = progress
+        self._changed.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._changed.set()
+
+    async def next(self) -> Progress | None:
+        """The newest progress not yet seen; None when there will be no more."""
+        while self._newest is None:
+            if self._ended:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        newest, self._newest = self._newest, None
+        return newest
+
+
+async def _cancelled(task: asyncio.Task[object]) -> None:
+    """Cancel a task and wait until it has ended, whatever it ends with."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
+class _Run:
+    """One clip on its way: awaits its job's blocking parts and its corridor, and measures."""
+
+    def __init__(
+        self, config: PipelineConfig, source: Path, on_progress: ProgressCallback | None
+    ) -> None:
+        self._config = config
+        self._source = source
+        self._on_progress = on_progress
+        self._job = ClipJob(config, source)
+        self._started = 0.0
+        self._startup_s = 0.0
+        self._told = 0.0
+
+    async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
+        thread = self._begin()
+        try:
+            await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
+            stages, snapshot, device = await self._walk(detectors, thread)
+            sealed = await thread.call(self._job.finish, stages)
+        finally:
+            await self._end(thread)
+        return self._report(stages, snapshot, device, sealed)
+
+    async def look(self, detectors: WarmDetectors) -> DetectReport:
+        thread = self._begin()
+        try:
+            await thread.call(partial(self._job.prepare, None, overwrite=False))
+            stages, _, _ = await self._walk(detectors, thread)
+        finally:
+            await self._end(thread)
+        assert isinstance(stages.last, Collect)
+        display = self._job.clip.display
+        return DetectReport(
+            input=str(self._source),
+            width=display.shown_width,
+            height=display.shown_height,
+            frames_inferred=stages.detect.frames_inferred,
+            frames=tuple(stages.last.frames),
+        )
+
+    def _begin(self) -> OwnerThread:
+        self._started = time.perf_counter()
+        return OwnerThread("clip")
+
+    async def _end(self, thread: OwnerThread) -> None:
+        try:
+            await thread.call(self._job.discard)
+        finally:
+            await thread.stop()
+
+    async def _walk(
+        self, detectors: WarmDetectors, thread: Owner
+    ) -> tuple[Stages, CorridorSnapshot, DetectorReport]:
+        asked = time.perf_counter()
+        async with detectors.borrow() as warm:
+            self._startup_s = time.perf_counter() - asked
+            stages = await thread.call(self._job.stages, warm.detector)
+            corridor = Corridor(
+                stages.decode,
+                stages.after_decode,
+                capacity=stages.capacity,
+                thread_factory=lambda name: (
+                    Lent(warm.owner) if name == stages.detect.name else OwnerThread(name)
+                ),
+                on_consumed=lambda frames: self._tell(corridor, frames),
+            )
+            await corridor.run()
+            used = DetectorReport(
+                frames_inferred=stages.detect.frames_inferred,
+                runtime=warm.detector.runtime,
+                device=warm.detector.device,
+                weights_sha256=warm.detector.weights_sha256,
+            )
+            return stages, corridor.snapshot(), used
+
+    @property
+    def _wall_s(self) -> float:
+        """Seconds since the clip was opened, loading models not counted."""
+        return time.perf_counter() - self._started - self._startup_s
+
+    def _tell(self, corridor: Corridor, frames: int) -> None:
+        now = time.perf_counter()
+        if self._on_progress is None or now - self._told < PROGRESS_INTERVAL_S:
+            return
+        self._told = now
+        busy = {name: stage.busy_s for name, stage in corridor.snapshot().stages.items()}
+        expected = self._job.clip.frames_claimed or None
+        fps = frames / self._wall_s
+        left = (expected - frames) / fps if expected and expected >= frames else None
+        stage = max(busy, key=busy.__getitem__)
+        self._on_progress(Progress(self._source, frames, expected, fps, stage, left))
+
+    def _report(
+        self,
+        stages: Stages,
+        snapshot: CorridorSnapshot,
+        detector: DetectorReport,
+        sealed: ProvenanceReport,
+    ) -> ClipReport:
+        job, encode = self._job, stages.last
+        assert isinstance(encode, Encode)
+        assert job.target is not None
+        wall = self._wall_s
+        runs = stages.detect.runs
+        return ClipReport(
+            input=str(self._source),
+            output=str(job.target.path),
+            status="done",
+            frames=FramesReport(
+                decoded=snapshot.stages[stages.decode.name].items,
+                encoded=encode.frames_encoded,
+                marked=runs.marked_frames,
+            ),
+            startup_s=self._startup_s,
+            wall_s=wall,
+            fps=encode.frames_encoded / wall,
+            peak_rss_bytes=peak_rss(),
+            detector=detector,
+            inpainter=InpainterReport(
+                method=self._config.inpaint.method, runtime="opencv", device="cpu"
+            ),
+            encoder=EncoderReport(codec=encode.encoder),
+            marks=mark_reports(job.clip, runs.all()),
+            stages={name: StageReport(**asdict(stage)) for name, stage in snapshot.stages.items()},
+            queues={
+                name: QueueReport(capacity=queue.capacity, peak=queue.peak)
+                for name, queue in snapshot.queues.items()
+            },
+            live_frames=LiveReport(bound=snapshot.live.bound, peak=snapshot.live.peak),
+            provenance=ProvenanceSummary(
+                source_manifest=sealed.source_manifest,
+                signed=sealed.signed,
+                digital_source_type=sealed.digital_source_type,
+            ),
+        )

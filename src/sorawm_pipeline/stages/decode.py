@@ -1,0 +1,121 @@
+"""File to frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
+from sorawm_pipeline.media.frame import Frame
+
+DECODER_PICTURES = 17
+"""Most pictures a decoder keeps: 16 for reference and reordering, and the one at hand."""
+
+
+class Decode:
+    """Reads the main video stream; every other stream is left for the muxer.
+
+    Slice threads only: frame threads hold more pictures and can hang when left early.
+    """
+
+    name = "decode"
+    held = DECODER_PICTURES
+
+    def __init__(self, clip: ClipInfo, limits: Limits) -> None:
+        self._clip = clip
+        self._limits = limits
+        self._container: InputContainer | None = None
+        self._frames: Iterator[Frame] = iter(())
+
+    def open(self) -> None:
+        self._container = open_input(self._clip.path, self._limits)
+        stream = self._container.streams[self._clip.stream_index]
+        if not isinstance(stream, VideoStream):
+            raise InputError(f"{self._clip.path} changed while it was being read")
+        stream.thread_type = "SLICE"
+        stream.codec_context.thread_count = 0
+        self._frames = self._decoded(self._container, stream)
+
+    def read(self, limit: int) -> list[Frame]:
+        """Up to `limit` frames in presentation order; none at the end of the stream.
+
+        Raises:
+            InputError: a packet cannot be decoded, or the file ends before the container says.
+        """
+        frames = []
+        for frame in self._frames:
+            frames.append(frame)
+            if len(frames) >= limit:
+                break
+        return frames
+
+    def close(self) -> None:
+        self._frames = iter(())
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[Frame]:
+        last = None
+        for index, picture in enumerate(self._pictures(container, stream)):
+            self._check_unchanged(picture, index)
+            pts = picture.pts if picture.pts is not None else picture.dts
+            if pts is None:
+                pts = 0 if last is None else last + max(1, picture.duration or 0)
+            if last is not None and pts <= last:
+                pts = last + 1  # two pictures cannot be shown at once; order is what counts
+            last = pts
+            if picture.format.name != self._clip.layout.name:
+                picture = picture.reformat(format=self._clip.layout.name)
+            yield Frame(index, pts, picture.duration or 0, picture)
+
+    def _pictures(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+        packets, pictures = 0, 0
+        try:
+            for packet in container.demux(stream):
+                last = packet.dts is None and packet.size == 0
+                if packet.is_corrupt:
+                    break
+                packets += not last
+                try:
+                    decoded = packet.decode()
+                except av.error.InvalidDataError:
+                    if pictures:
+                        raise
+                    continue  # recordings of a broadcast start with undecodable pictures
+                for picture in decoded:
+                    pictures += 1
+                    yield picture
+                    del picture
+                del decoded
+        except av.error.FFmpegError as error:
+            raise InputError(
+                f"{self._clip.path} is damaged after frame {pictures}: {error.strerror}"
+            ) from error
+        if self._clip.counts_frames and packets < self._clip.frames_claimed:
+            raise InputError(
+                f"{self._clip.path} is cut short: its index lists {self._clip.frames_claimed} "
+                f"frames and only {packets} can be read; copy it again"
+            )
+        if not pictures:
+            raise InputError(
+                f"{self._clip.path} holds no frame that can be decoded", kind="no_video"
+            )
+
+    def _check_unchanged(self, picture: av.VideoFrame, index: int) -> None:
+        clip = self._clip
+        if (picture.width, picture.height, picture.format.name) != (
+            clip.width,
+            clip.height,
+            clip.pixel_format,
+        ):
+            raise InputError(
+                f"{clip.path} changes from {clip.width}x{clip.height} {clip.pixel_format} to "
+                f"{picture.width}x{picture.height} {picture.format.name} at frame {index}; "
+                "split it there and clean the parts one by one",
+                kind="unsupported",
+            )

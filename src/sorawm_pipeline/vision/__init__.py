@@ -1,0 +1,1 @@
+"""What the stages know about pictures: models, and geometry over time."""

@@ -1,0 +1,138 @@
+"""From what a detector saw on each frame to the marks that are really there.
+
+Three passes run one behind the other over a sliding window, so that nothing needs the whole clip:
+
+1. prune: a sighting that no other frame nearby confirms at the same place is an outlier;
+2. fill: a frame without a mark between two frames that agree on one place has it too, while two
+   frames that disagree are the two sides of a jump, across which nothing is filled;
+3. steady: a mark's box is the median over its run, and keeps still until that median moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from sorawm_pipeline.media.frame import Box, Mark
+from sorawm_pipeline.vision.window import Lookaround
+
+SAME_PLACE_IOU = 0.5
+"""Two boxes that overlap at least this much are one mark in one place."""
+
+CONFIRM_WINDOW = 3
+"""Frames on either side in which a sighting has to be confirmed."""
+
+CONFIRMATIONS = 2
+"""Frames that must confirm a sighting; a mark shown for three frames is believed."""
+
+STILL_PIXELS = 2
+"""A box moves only when a corner's median has moved further than this."""
+
+Marks = list[Mark]
+
+
+class Tracks:
+    """Decides the marks of each frame from the sightings around it.
+
+    Feed every frame's sightings in order; `delay` frames later its marks come out, one list for
+    each frame and in the same order.
+
+    Args:
+        window: frames on either side that may fill a gap and steady a box; a gap of up to
+            `2 * window - 1` frames is filled.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._passes = (
+            Lookaround(CONFIRM_WINDOW, _pruned),
+            Lookaround(window, _filled),
+            Lookaround(window, _Steady()),
+        )
+
+    @property
+    def delay(self) -> int:
+        """Frames by which the output lags behind the input until `flush`."""
+        return sum(step.reach for step in self._passes)
+
+    def push(self, sightings: Marks) -> list[Marks]:
+        ready = [sightings]
+        for step in self._passes:
+            ready = [out for marks in ready for out in step.push(marks)]
+        return ready
+
+    def flush(self) -> list[Marks]:
+        ready: list[Marks] = []
+        for step in self._passes:
+            ready = [out for marks in ready for out in step.push(marks)] + step.flush()
+        return ready
+
+
+def match(box: Box, marks: Sequence[Mark]) -> Mark | None:
+    """The mark in the same place as `box`, the best-overlapping one, or None."""
+    best = max(marks, key=lambda mark: mark.box.iou(box), default=None)
+    return best if best is not None and best.box.iou(box) >= SAME_PLACE_IOU else None
+
+
+def _pruned(window: Sequence[Marks], here: int) -> Marks:
+    others = [marks for index, marks in enumerate(window) if index != here]
+    needed = min(CONFIRMATIONS, len(others))
+    kept: Marks = []
+    for mark in sorted(window[here], key=lambda mark: -mark.confidence):
+        confirmed = sum(match(mark.box, marks) is not None for marks in others)
+        if confirmed >= needed and match(mark.box, kept) is None:
+            kept.append(mark)
+    return kept
+
+
+def _filled(window: Sequence[Marks], here: int) -> Marks:
+    marks = list(window[here])
+    before = _nearest([window[index] for index in range(here - 1, -1, -1)])
+    after = _nearest([window[index] for index in range(here + 1, len(window))])
+    for earlier in before:
+        later = match(earlier.box, after)
+        if later is None or match(earlier.box, marks) or match(later.box, marks):
+            continue
+        box = Box(
+            (earlier.box.x0 + later.box.x0) // 2,
+            (earlier.box.y0 + later.box.y0) // 2,
+            (earlier.box.x1 + later.box.x1) // 2,
+            (earlier.box.y1 + later.box.y1) // 2,
+        )
+        confidence = (earlier.confidence + later.confidence) / 2
+        marks.append(Mark(box, confidence, filled=True))
+    return marks
+
+
+def _nearest(frames: Sequence[Marks]) -> Marks:
+    """Every place seen in these frames (nearest first), as the nearest frame shows it."""
+    places: Marks = []
+    for marks in frames:
+        places += [mark for mark in marks if match(mark.box, places) is None]
+    return places
+
+
+class _Steady:
+    """Median boxes with hysteresis; remembers the previous frame's result."""
+
+    def __init__(self) -> None:
+        self._previous: Marks = []
+
+    def __call__(self, window: Sequence[Marks], here: int) -> Marks:
+        self._previous = [
+            Mark(self._box(mark, window), mark.confidence, mark.filled) for mark in window[here]
+        ]
+        return list(self._previous)
+
+    def _box(self, mark: Mark, window: Sequence[Marks]) -> Box:
+        run = [found.box for marks in window if (found := match(mark.box, marks)) is not None]
+        corners = zip(*(box.as_tuple() for box in run), strict=True)
+        x0, y0, x1, y1 = (round(median(corner)) for corner in corners)
+        box = Box(x0, y0, x1, y1)
+        last = match(box, self._previous)
+        if last is not None and _distance(last.box, box) <= STILL_PIXELS:
+            return last.box
+        return box
+
+
+def _distance(a: Box, b: Box) -> int:
+    return max(abs(p - q) for p, q in zip(a.as_tuple(), b.as_tuple(), strict=True))
