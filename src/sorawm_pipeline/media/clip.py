@@ -129,7 +129,7 @@ def open_input(path: Path, limits: Limits) -> InputContainer:
         )
     except OSError as error:
         raise _unreadable(path, error) from error
-    except av.error.InvalidDataError as error:
+    except (av.error.InvalidDataError, av.error.ArgumentError) as error:
         raise InputError(
             f"{path} is not a video that can be opened: it is damaged, cut short, or of a format "
             "that is not in decode.limits.formats"

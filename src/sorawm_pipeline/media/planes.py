@@ -93,7 +93,7 @@ def layout_of(name: str) -> PixelLayout:
     floats = name.startswith(("gbrpf", "gbrapf", "grayf", "yaf"))
     if not planar or len(depths) != 1 or not 8 <= max(depths) <= 16 or foreign_order or floats:
         raise _unsupported(name)
-    if name.startswith(("ya8", "ya16")) or pixel_format.is_bit_stream:
+    if name.startswith(("ya8", "ya16")) or pixel_format.is_bit_stream or pixel_format.has_palette:
         raise _unsupported(name)
     has_chroma = len(components) >= 3 and not pixel_format.is_rgb
     return PixelLayout(

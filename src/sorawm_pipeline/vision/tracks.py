@@ -86,29 +86,43 @@ def _pruned(window: Sequence[Marks], here: int) -> Marks:
 
 def _filled(window: Sequence[Marks], here: int) -> Marks:
     marks = list(window[here])
-    before = _nearest([window[index] for index in range(here - 1, -1, -1)])
-    after = _nearest([window[index] for index in range(here + 1, len(window))])
-    for earlier in before:
-        later = match(earlier.box, after)
-        if later is None or match(earlier.box, marks) or match(later.box, marks):
-            continue
-        box = Box(
-            (earlier.box.x0 + later.box.x0) // 2,
-            (earlier.box.y0 + later.box.y0) // 2,
-            (earlier.box.x1 + later.box.x1) // 2,
-            (earlier.box.y1 + later.box.y1) // 2,
-        )
-        confidence = (earlier.confidence + later.confidence) / 2
-        marks.append(Mark(box, confidence, filled=True))
+    for first in range(here - 1, -1, -1):
+        for earlier in window[first]:
+            last = _next_sighting(earlier, window, here)
+            if last is None or match(earlier.box, marks):
+                continue
+            later = match(earlier.box, window[last])
+            assert later is not None
+            if match(later.box, marks) or _jumped_away(window, first, last):
+                continue
+            marks.append(_between(earlier, later))
     return marks
 
 
-def _nearest(frames: Sequence[Marks]) -> Marks:
-    """Every place seen in these frames (nearest first), as the nearest frame shows it."""
-    places: Marks = []
-    for marks in frames:
-        places += [mark for mark in marks if match(mark.box, places) is None]
-    return places
+def _next_sighting(mark: Mark, window: Sequence[Marks], here: int) -> int | None:
+    """The first frame after `here` that has the mark in the same place, or None."""
+    later = range(here + 1, len(window))
+    return next((index for index in later if match(mark.box, window[index])), None)
+
+
+def _jumped_away(window: Sequence[Marks], first: int, last: int) -> bool:
+    """Whether a mark stood, between two frames, where neither of them has one.
+
+    Then the mark that both of them have was not overlooked in between: it was there.
+    """
+    ends = [*window[first], *window[last]]
+    return any(
+        match(mark.box, ends) is None
+        for index in range(first + 1, last)
+        for mark in window[index]
+    )
+
+
+def _between(earlier: Mark, later: Mark) -> Mark:
+    corners = zip(earlier.box.as_tuple(), later.box.as_tuple(), strict=True)
+    x0, y0, x1, y1 = ((a + b) // 2 for a, b in corners)
+    confidence = (earlier.confidence + later.confidence) / 2
+    return Mark(Box(x0, y0, x1, y1), confidence, filled=True)
 
 
 class _Steady:

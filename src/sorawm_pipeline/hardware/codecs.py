@@ -1,0 +1,123 @@
+"""Which encoders and decoders of this PyAV build really work, proved by coding a small picture.
+
+That a codec is compiled in says little: hardware codecs need a device, a driver and its libraries.
+They are tried in a process of their own (`codec_probe`), because drivers print, hang and crash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from sorawm_pipeline.errors import DeviceError
+
+Kind = Literal["encoder", "decoder"]
+
+ENCODERS: Mapping[str, Sequence[str]] = {
+    "h264": ("libx264", "h264_nvenc", "h264_qsv", "h264_amf", "h264_vaapi", "h264_videotoolbox"),
+    "hevc": ("libx265", "hevc_nvenc", "hevc_qsv", "hevc_amf", "hevc_vaapi", "hevc_videotoolbox"),
+    "av1": ("libsvtav1", "av1_nvenc", "av1_qsv", "av1_amf", "av1_vaapi"),
+    "vp9": ("libvpx-vp9", "vp9_qsv", "vp9_vaapi"),
+    "ffv1": ("ffv1",),
+}
+"""libav's encoders per codec: the software one, then hardware by how often it is met."""
+
+DECODERS: Mapping[str, Sequence[str]] = {
+    "h264": ("h264", "h264_cuvid", "h264_qsv"),
+    "hevc": ("hevc", "hevc_cuvid", "hevc_qsv"),
+    "av1": ("libdav1d", "av1_cuvid", "av1_qsv"),
+    "vp9": ("vp9", "vp9_cuvid", "vp9_qsv"),
+    "ffv1": ("ffv1",),
+}
+"""libav's decoders per codec, in the same order."""
+
+TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class CodecProbe:
+    """What became of trying one encoder or decoder; `reason` is None if it works."""
+
+    kind: Kind
+    codec: str
+    name: str
+    reason: str | None = None
+
+    @property
+    def works(self) -> bool:
+        return self.reason is None
+
+    @property
+    def hardware(self) -> bool:
+        tables = {"encoder": ENCODERS, "decoder": DECODERS}
+        return tables[self.kind][self.codec][0] != self.name
+
+
+def known() -> list[tuple[Kind, str, str]]:
+    """Kind, codec and name of everything that is tried, in that order."""
+    encoders: list[tuple[Kind, str, str]] = [
+        ("encoder", codec, name) for codec, names in ENCODERS.items() for name in names
+    ]
+    return encoders + [("decoder", codec, name) for codec in DECODERS for name in DECODERS[codec]]
+
+
+@cache
+def probe_codecs() -> tuple[CodecProbe, ...]:
+    """All known encoders and decoders, each tried once; cached for the life of the process.
+
+    One that crashes or hangs its process is reported so, and the rest are tried in a fresh one.
+    """
+    wanted = known()
+    found: list[CodecProbe] = []
+    while len(found) < len(wanted):
+        answers, ending = _probe_elsewhere(skip=len(found))
+        found += answers
+        if len(found) < len(wanted):
+            found.append(CodecProbe(*wanted[len(found)], reason=ending))
+    return tuple(found)
+
+
+def encoder_for(codec: str) -> str:
+    """The name in libav of the first encoder for `codec` that works here, software before hardware.
+
+    Raises:
+        DeviceError: none does; the message gives the reason of each.
+    """
+    tried = [probe for probe in probe_codecs() if (probe.kind, probe.codec) == ("encoder", codec)]
+    for probe in tried:
+        if probe.works:
+            return probe.name
+    reasons = "; ".join(f"{probe.name}: {probe.reason}" for probe in tried)
+    raise DeviceError(f"no encoder for {codec} works here ({reasons or 'none is known'})")
+
+
+def _probe_elsewhere(skip: int) -> tuple[list[CodecProbe], str]:
+    """Probe all but the first `skip` in a new process: its answers, and how it ended."""
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", "sorawm_pipeline.hardware.codec_probe", str(skip)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            check=False,
+        )
+        output, ending = done.stdout, f"the probe ended with status {done.returncode}"
+        if done.returncode < 0:
+            ending = f"the probe crashed ({signal.Signals(-done.returncode).name})"
+    except subprocess.TimeoutExpired as error:
+        output, ending = error.stdout or b"", f"no answer within {TIMEOUT_S:g} s"
+    except OSError as error:
+        output, ending = b"", f"the probe could not start: {error.strerror}"
+    whole_lines = output.rpartition(b"\n")[0].splitlines()
+    return [CodecProbe(**json.loads(line)) for line in whole_lines], ending

@@ -1,0 +1,340 @@
+"""Finding marks in pictures: batched YOLO inference through Ultralytics."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorawm_pipeline.errors import DeviceError, ModelError, PipelineError
+from sorawm_pipeline.vision.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
+
+_RUNTIMES = {
+    "onnx": "onnxruntime",
+    "safetensors": "torch",
+    "torchscript": "torch",
+    "pickle": "torch",
+    "tensorrt": "tensorrt",
+    "openvino": "openvino",
+}
+_SAME_MARK = 0.5  # share of the smaller box that two boxes of one mark have in common
+_BLEND = 0.6  # boxes at least this share as confident as the best one refine its edges
+
+
+class _Backend(Protocol):
+    """What is used of Ultralytics' AutoBackend, which is published without types."""
+
+    backend: Any
+    device: torch.device
+    format: str
+    task: str | None
+    stride: int
+    dynamic: bool
+
+    def __call__(self, batch: torch.Tensor) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One mark in one picture.
+
+    Attributes:
+        box: x0, y0, x1, y1 in pixels of the picture given, x right, y down, half-open.
+        confidence: 0..1.
+    """
+
+    box: tuple[float, float, float, float]
+    confidence: float
+
+
+class Detector:
+    """Batched YOLO inference. Not thread-safe: build, use and close it on one thread.
+
+    The first instance of a process imports torch and Ultralytics, which takes seconds, and keeps
+    Ultralytics from the network, from pip and from the user's settings.
+
+    Attributes:
+        runtime: `torch`, `onnxruntime`, `openvino` or `tensorrt`.
+        device: where it really runs, `cpu` or `cuda:n`.
+        weights_sha256: digest of the weights in use.
+        confidence: detections below it are dropped.
+        image_size: long side of the network's input, pixels.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        device: str = "cpu",
+        confidence: float | None = None,
+        image_size: int | None = None,
+        half: bool = False,
+        compile: bool = False,  # noqa: A002 - as torch and the YAML call it
+        threads: int | None = None,
+    ) -> None:
+        """Load the weights.
+
+        Args:
+            weights: checked weights, see `find_weights`.
+            device: `cpu` or `cuda[:n]`.
+            confidence: threshold 0..1; None takes the weights' own.
+            image_size: long side of the input in pixels; None takes the weights' own. Weights
+                exported for one fixed size keep that size.
+            half: 16-bit floats, on CUDA only; ignored on CPU, where they are slower.
+            compile: torch.compile, for weights that run in torch; ignored elsewhere.
+            threads: CPU threads for one call; None leaves it to the runtime.
+
+        Raises:
+            ModelError: the file is malformed or its network is not a detector.
+            DeviceError: the device is not there.
+            torch.OutOfMemoryError: the weights do not fit on the device.
+        """
+        self.runtime = _RUNTIMES[weights.format]
+        self.weights_sha256 = weights.sha256
+        self.confidence = weights.confidence if confidence is None else confidence
+        self.image_size = weights.image_size if image_size is None else image_size
+        _prepare_libraries()
+        import torch
+
+        try:
+            backend = _load(weights, device, half=half, threads=threads)
+            if compile and backend.format == "pt":
+                backend.backend.model.compile(dynamic=True)
+        except (PipelineError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            # Each runtime has its own exceptions for a bad file; a person needs one.
+            raise ModelError(f"{weights.path} cannot be loaded: {_first_line(error)}") from error
+        self._backend: _Backend | None = backend
+        self._fixed = _fixed_size(backend)
+        self.device = str(backend.device)
+        self._stride = max(weights.stride, int(backend.stride))
+
+    def input_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the (width, height) of the network's input for a displayed picture of that size.
+
+        The long side becomes `image_size`, the short side keeps the aspect, and both are rounded to
+        the nearest multiple of the stride (at least one stride). Resize straight to it, without
+        borders: the stretch stays under 5% for pictures up to 2:1 and the network does not mind it.
+        """
+        if self._fixed is not None:
+            return self._fixed
+        scale = self.image_size / max(width, height)
+        across, down = (
+            max(1, round(side * scale / self._stride)) * self._stride for side in (width, height)
+        )
+        return across, down
+
+    def warm_up(self, width: int, height: int, batch: int = 1) -> None:
+        """Run once on a black batch of this input size, so that the first real one is not slow."""
+        self.detect(np.zeros((batch, height, width, 3), np.uint8))
+
+    def detect(self, images: NDArray[np.uint8]) -> list[list[Detection]]:
+        """Find marks in a batch.
+
+        Args:
+            images: uint8 RGB (n, height, width, 3); sides as `input_size` gives them.
+
+        Returns:
+            For each picture its marks, most confident first; boxes in pixels of that picture and
+            inside it.
+
+        Raises:
+            ValueError: wrong dtype or shape.
+            RuntimeError: the detector was closed, or the runtime failed (an out-of-memory error
+                of a GPU keeps its own type, so that the caller can split the batch).
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise ValueError(
+                f"expected uint8 RGB (n, h, w, 3), got {images.dtype} of shape {images.shape}"
+            )
+        if self._backend is None:
+            raise RuntimeError("the detector is closed")
+        count, height, width = images.shape[:3]
+        if not count:
+            return []
+        import torch
+
+        with torch.inference_mode():
+            tensor = torch.from_numpy(np.ascontiguousarray(images)).to(self._backend.device)
+            batch = tensor.permute(0, 3, 1, 2).contiguous().float().div_(255)
+            output = self._backend(batch)
+            raw = (output[0] if isinstance(output, (list, tuple)) else output).float().cpu().numpy()
+        return [_decode(one, self.confidence, width, height) for one in raw]
+
+    def close(self) -> None:
+        """Drop the network. Closing twice is fine."""
+        self._backend = None
+
+
+def _decode(
+    raw: NDArray[np.float32], confidence: float, width: int, height: int
+) -> list[Detection]:
+    """Turn one picture's output into detections.
+
+    Args:
+        raw: end-to-end rows (k, 6) of x0 y0 x1 y1 confidence class, or a plain head's columns
+            (4 + classes, anchors) of centre x, centre y, width, height and class scores.
+        confidence: threshold 0..1.
+        width: of the input, pixels.
+        height: of the input, pixels.
+    """
+    if raw.shape[-1] == 6:
+        scores = raw[:, 4]
+        keep = scores >= confidence
+        boxes, scores = raw[keep, :4], scores[keep]
+    else:
+        scores = raw[4:].max(0)
+        keep = scores >= confidence
+        centre, extent, scores = raw[:2, keep].T, raw[2:4, keep].T, scores[keep]
+        boxes = np.concatenate([centre - extent / 2, centre + extent / 2], 1)
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    found = []
+    for box, score in _merge(boxes, scores):
+        x0, y0, x1, y1 = (float(v) for v in box)
+        if x1 > x0 and y1 > y0:
+            found.append(Detection((x0, y0, x1, y1), min(1.0, float(score))))
+    return found
+
+
+def _merge(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32]
+) -> list[tuple[NDArray[np.float32], np.float32]]:
+    """Make one box of all boxes (n, 4) that see the same mark, most confident first.
+
+    The edges are the mean of the boxes about as confident as the best one, weighted by
+    confidence: neighbouring anchors err independently, so their mean is tighter and steadier.
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores = boxes[order], scores[order]
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    merged = []
+    left = np.ones(len(boxes), bool)
+    for best in range(len(boxes)):
+        if not left[best]:
+            continue
+        corner = np.maximum(boxes[:, :2], boxes[best, :2])
+        opposite = np.minimum(boxes[:, 2:], boxes[best, 2:])
+        shared = np.prod(np.clip(opposite - corner, 0, None), axis=1)
+        same = left & (shared >= _SAME_MARK * np.maximum(np.minimum(areas, areas[best]), 1e-6))
+        same[best] = True
+        alike = same & (scores >= _BLEND * scores[best])
+        alike &= shared >= 0.7 * np.maximum(areas, areas[best])
+        alike[best] = True
+        merged.append((np.average(boxes[alike], axis=0, weights=scores[alike]), scores[best]))
+        left &= ~same
+    return merged
+
+
+def _load(weights: Weights, device: str, *, half: bool, threads: int | None) -> _Backend:
+    """Build an Ultralytics AutoBackend for the weights."""
+    import torch
+    from ultralytics.nn.autobackend import AutoBackend
+
+    place = torch.device(device)
+    if place.type == "cuda" and not (
+        torch.cuda.is_available() and (place.index or 0) < torch.cuda.device_count()
+    ):
+        raise DeviceError(f"there is no {device} on this machine that torch can use", kind="device")
+    if place.type == "cpu" and threads and _RUNTIMES[weights.format] == "torch":
+        torch.set_num_threads(threads)
+    backend_class = AutoBackend
+    source: Any = str(weights.path)
+    if weights.format == "onnx":
+        backend_class = _with_session_options(AutoBackend, threads)
+    elif weights.format == "safetensors":
+        source = _network(weights)
+    elif weights.format == "pickle":
+        from ultralytics.nn.tasks import load_checkpoint
+
+        source = load_checkpoint(weights.path, device=place)[0]
+    backend = backend_class(source, device=place, fp16=half and place.type == "cuda", verbose=False)
+    if backend.task not in (None, "detect"):
+        raise ModelError(f"{weights.path} is made for the task {backend.task}, not for detection")
+    ready: _Backend = backend.eval()
+    return ready
+
+
+def _with_session_options(base: type[Any], threads: int | None) -> type[Any]:
+    """Return an AutoBackend whose ONNX sessions keep to `threads` and leave idle cores alone."""
+    import onnxruntime
+    from ultralytics.nn.backends import ONNXBackend
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # By default a worker thread spins between calls, which takes cores from decode and encode.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    onnx = partial(ONNXBackend, session_options=options)
+    backends = {**base._BACKEND_MAP, "onnx": onnx}  # noqa: SLF001 - it passes no options itself
+    return type("AutoBackend", (base,), {"_BACKEND_MAP": backends})
+
+
+def _network(weights: Weights) -> torch.nn.Module:
+    """Build the network that the architecture YAML describes and fill in the safetensors file."""
+    from safetensors.torch import load_file
+    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.utils import YAML
+
+    if weights.architecture is None:
+        raise ModelError(f"{weights.path} has no architecture YAML")
+    architecture = YAML.load(weights.architecture)
+    architecture.setdefault("scale", next(iter(architecture.get("scales", {"": None}))))
+    network: torch.nn.Module = DetectionModel(architecture, ch=3, verbose=False)
+    network.load_state_dict(load_file(weights.path))
+    return network.eval()
+
+
+def _fixed_size(backend: _Backend) -> tuple[int, int] | None:
+    """Return the (width, height) that weights were exported for, None if any will do."""
+    if backend.format in {"pt", "torchscript"} or backend.dynamic:
+        return None
+    size = getattr(backend, "imgsz", None)
+    if not size:
+        return None
+    return int(size[1]), int(size[0])
+
+
+def _prepare_libraries() -> None:
+    """Import Ultralytics so that it neither downloads, installs nor writes to the home folder.
+
+    It reads its variables when imported, and ONNX Runtime, which otherwise reports its use to its
+    maker and leaves an identifier in the home folder, reads its own. What the user has set is
+    respected, except that checkpoints are never unpickled freely.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")  # the name in some versions
+    if "ultralytics" in sys.modules:
+        return
+    os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"
+    os.environ.setdefault("ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS", "true")
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        scratch = tempfile.mkdtemp(prefix="sorawm-ultralytics-")
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        os.environ["YOLO_CONFIG_DIR"] = scratch
+    import ultralytics.utils
+
+    # Its own handler writes to stdout, which belongs to results.
+    logger: logging.Logger = ultralytics.utils.LOGGER
+    logger.handlers.clear()
+    logger.propagate = True
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
