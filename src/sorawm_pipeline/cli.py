@@ -6,12 +6,15 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from sorawm_pipeline import __version__
 from sorawm_pipeline.errors import ConfigError, PipelineError
+
+if TYPE_CHECKING:
+    from sorawm_pipeline.config import PipelineConfig
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -68,12 +71,13 @@ def run(
 
     from sorawm_pipeline.batch import clean_all
     from sorawm_pipeline.console import Reporter
+    from sorawm_pipeline.native_log import native_output_logged
     from sorawm_pipeline.pipeline import Pipeline
     from sorawm_pipeline.plan import plan
     from sorawm_pipeline.report import Report, write_json
 
-    clips = plan(config, inputs, output)
-    with Reporter(progress) as reporter:
+    with native_output_logged(), Reporter(progress) as reporter:
+        clips = plan(config, inputs, output)
         reports = asyncio.run(
             clean_all(Pipeline(config), clips, overwrite=overwrite, listener=reporter)
         )
@@ -105,10 +109,12 @@ def detect(
     """
     config = _config(pipeline, set_ or [], log_format)
 
+    from sorawm_pipeline.native_log import native_output_logged
     from sorawm_pipeline.pipeline import Pipeline
     from sorawm_pipeline.report import to_json, write_json
 
-    found = asyncio.run(Pipeline(config).detect(input))
+    with native_output_logged():
+        found = asyncio.run(Pipeline(config).detect(input))
     if report is None:
         sys.stdout.write(to_json(found))
     else:
@@ -128,7 +134,7 @@ def demo(*, output: Path = Path("demo-output"), overwrite: Flag = False) -> int:
     """
     from sorawm_pipeline import demo as show
 
-    return asyncio.run(show.run(output, overwrite=overwrite))
+    return show.run(output, overwrite=overwrite)
 
 
 @app.command
@@ -206,9 +212,7 @@ def pull(name: str) -> int:
     raise ConfigError(f"models pull {name} is not available in this version")
 
 
-def _config(  # noqa: ANN202 - PipelineConfig is imported below, not before --help
-    path: Path, overrides: list[str], log_format: str | None
-):
+def _config(path: Path, overrides: list[str], log_format: str | None) -> PipelineConfig:
     from sorawm_pipeline.config import PipelineConfig
     from sorawm_pipeline.logs import configure
 

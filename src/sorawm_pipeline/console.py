@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import PurePath
-from typing import Literal
+from typing import Literal, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -42,7 +42,7 @@ class Reporter:
         )
         self._bar = self._bars.add_task("", speed="", visible=False) if self._bars else None
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> Self:
         if self._bars is not None:
             self._bars.start()
         return self
@@ -52,7 +52,7 @@ class Reporter:
             self._bars.stop()
 
     def started(self, clip: Planned, number: int, count: int) -> None:
-        name = readable(clip.source.name)
+        name = str(readable(clip.source.name))
         title = f"{name} ({number}/{count})" if count > 1 else name
         if self._bars is not None and self._bar is not None:
             self._bars.reset(self._bar, description=title, total=None, visible=True)

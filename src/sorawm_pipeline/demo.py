@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,7 +32,7 @@ ORIGIN = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
 """The demo's picture is computed, but by no trained model; its tag says so."""
 
 
-async def run(folder: Path, *, overwrite: bool) -> int:
+def run(folder: Path, *, overwrite: bool) -> int:
     """Make, clean and show the demo clip in `folder`; returns the exit status.
 
     Raises:
@@ -49,8 +50,10 @@ async def run(folder: Path, *, overwrite: bool) -> int:
         raise write_error(clip, error) from error
     with Reporter("auto") as reporter:
         reporter.started(Planned(clip, result), 1, 1)
-        report = await Pipeline(PipelineConfig()).process(
-            clip, result, overwrite=overwrite, on_progress=reporter.progressed
+        report = asyncio.run(
+            Pipeline(PipelineConfig()).process(
+                clip, result, overwrite=overwrite, on_progress=reporter.progressed
+            )
         )
     write_json(report_file, Report(clips=(report,)))
     before_after(clip, result, picture, frame=SHOWN + SHOWN // 2)
@@ -107,7 +110,7 @@ def draw_scene(index: int) -> Image8:
     )
     scene = np.where((y > hills)[..., None], meadow, sky)
     sun = np.hypot(x - 470 + 0.4 * index, y - 80)
-    scene += np.clip(36 - sun, 0, 1)[..., None] * (np.float32([250, 215, 120]) - scene)
+    scene += np.clip(36 - sun, 0, 1)[..., None] * (np.array([250, 215, 120], np.float32) - scene)
     return np.clip(scene, 0, 255).astype(np.uint8)
 
 

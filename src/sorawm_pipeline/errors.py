@@ -55,7 +55,7 @@ class DeviceError(PipelineError):
 
 
 class StageError(PipelineError):
-    """A stage failed; `__cause__` is the original error, `item` the index of the first item at hand."""
+    """A stage failed; `__cause__` is the original error, `item` the first item at hand."""
 
     def __init__(
         self, message: str, *, stage: str, item: int | None = None, kind: str | None = None

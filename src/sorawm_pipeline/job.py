@@ -16,7 +16,6 @@ from sorawm_pipeline import __version__
 from sorawm_pipeline.budget import room_for
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Stage
-from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media import provenance
 from sorawm_pipeline.media.clip import ClipInfo, Limits, probe
 from sorawm_pipeline.media.encoders import choose_encoder, muxer_for
@@ -34,15 +33,12 @@ from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
-from sorawm_pipeline.vision.detector import Detector
 from sorawm_pipeline.vision.restore import inpainter_for
 from sorawm_pipeline.vision.runs import Run
+from sorawm_pipeline.warm import WarmDetector
 
 AI_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media made by a trained model."""
-
-AUTO_START = 4
-"""Batch that an adaptive cap starts from."""
 
 LABEL_FRAMES = 10
 """A visible generator's mark that stays this long is believed to be one."""
@@ -75,6 +71,11 @@ class ClipJob:
         self.source = source
         limits = config.decode.limits
         self.limits = Limits(limits.max_pixels, limits.max_seconds, limits.formats, limits.codecs)
+        self.edit = Edit(
+            f"sorawm-pipeline {__version__}",
+            "visible overlay marks looked for and removed where found",
+            datetime.now(UTC),
+        )
         self.clip: ClipInfo
         self.target: Target | None = None
         self.origin: SourceProvenance
@@ -91,7 +92,7 @@ class ClipJob:
             self.target = Target.prepare(self.source, output, overwrite=overwrite)
             self.origin = provenance.read_provenance(self.source)
 
-    def stages(self, detector: Detector) -> Stages:
+    def stages(self, warm: WarmDetector) -> Stages:
         """Build the stages around a loaded detector.
 
         Raises:
@@ -100,14 +101,15 @@ class ClipJob:
         config, clip = self.config, self.clip
         window = config.temporal.window
         decode = Decode(clip, self.limits)
-        room = room_for(clip, config, detector.device, decode.held + 3 * window)
-        detect = Detect(clip, detector, _cap(room.detect_batch, fixed=room.fixed_detect), window)
+        room = room_for(clip, config, warm.detector.device, decode.held + 3 * window)
+        detect_cap = warm.batch_cap(room.detect_batch, fixed=room.fixed_detect)
+        detect = Detect(clip, warm.detector, detect_cap, window)
         if self.target is None:
             return Stages(room.capacity, decode, detect, (), Collect(clip.display, room.capacity))
         inpaint = Inpaint(
             clip,
             inpainter_for(config.inpaint.method),
-            _cap(room.inpaint_batch, fixed=room.fixed_inpaint),
+            warm.batch_cap(room.inpaint_batch, fixed=room.fixed_inpaint),
             config.inpaint.margin,
         )
         temporal = Temporal(window, clip.layout.depth, room.capacity)
@@ -123,15 +125,25 @@ class ClipJob:
         assert self.target is not None
         runs = stages.detect.runs
         origin = self._stated_origin(runs.all())
+        edit = replace(
+            self.edit,
+            description=f"{self.edit.description}; {runs.marked_frames} frames changed",
+        )
+        finished = self.target.temporary
         report = provenance.seal(
-            self.target.temporary,
+            finished,
             source_path=self.source,
             source=origin,
-            edit=self._edit(f"visible overlay marks removed from {runs.marked_frames} frames"),
+            edit=edit,
             digital_source_type=origin.digital_source_type,
             credentials=self._credentials(),
             state_dir=state_folder(),
         )
+        beside = provenance.statement_beside(
+            finished, self.source, edit, origin.digital_source_type
+        )
+        if beside is not None:
+            self.target.publish_beside(".xmp", beside)
         self.target.publish()
         return report
 
@@ -144,18 +156,14 @@ class ClipJob:
         assert self.target is not None
         encode = self.config.encode
         muxer = muxer_for(self.target.path.name, self.clip.format_name)
-        edit = self._edit("visible overlay marks removed")
         return EncodeSettings(
             choice=choose_encoder(encode.codec, self.clip.codec, muxer),
             muxer=muxer,
             preset=encode.preset,
             crf=encode.crf,
             bitrate=encode.bitrate,
-            tags=provenance.container_tags(self.origin, edit, self.origin.digital_source_type),
+            tags=provenance.container_tags(self.origin, self.edit, self.origin.digital_source_type),
         )
-
-    def _edit(self, description: str) -> Edit:
-        return Edit(f"sorawm-pipeline {__version__}", description, datetime.now(UTC))
 
     def _credentials(self) -> Credentials | None:
         wanted = self.config.provenance
@@ -179,10 +187,6 @@ class ClipJob:
                 generator=self.origin.generator or "Sora",
             )
         return self.origin
-
-
-def _cap(size: int, *, fixed: bool) -> BatchCap:
-    return BatchCap(size, start=size if fixed else min(size, AUTO_START))
 
 
 def state_folder() -> Path:

@@ -17,6 +17,7 @@ from sorawm_pipeline.engine import Corridor, CorridorSnapshot, Owner, OwnerThrea
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.hardware.memory import peak_rss
 from sorawm_pipeline.job import ClipJob, Stages, mark_reports
+from sorawm_pipeline.logs import bound, get_logger
 from sorawm_pipeline.media.provenance import ProvenanceReport
 from sorawm_pipeline.report import (
     ClipReport,
@@ -36,6 +37,7 @@ from sorawm_pipeline.stages.encode import Encode
 from sorawm_pipeline.warm import Lent, WarmDetectors
 
 PROGRESS_INTERVAL_S = 0.1
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,22 +249,31 @@ class _Run:
         self._told = 0.0
 
     async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
-        thread = self._begin()
-        try:
-            await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
-            stages, snapshot, device = await self._walk(detectors, thread)
-            sealed = await thread.call(self._job.finish, stages)
-        finally:
-            await self._end(thread)
-        return self._report(stages, snapshot, device, sealed)
+        with bound(clip=str(self._source)):
+            thread = self._begin()
+            try:
+                await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
+                self._log_opened()
+                stages, snapshot, device = await self._walk(detectors, thread)
+                sealed = await thread.call(self._job.finish, stages)
+            except PipelineError as error:
+                log.error("failed", stage=error.stage, kind=error.kind, reason=error.message)
+                raise
+            finally:
+                await self._end(thread)
+            report = self._report(stages, snapshot, device, sealed)
+            _log_done(report, stages, sealed)
+            return report
 
     async def look(self, detectors: WarmDetectors) -> DetectReport:
-        thread = self._begin()
-        try:
-            await thread.call(partial(self._job.prepare, None, overwrite=False))
-            stages, _, _ = await self._walk(detectors, thread)
-        finally:
-            await self._end(thread)
+        with bound(clip=str(self._source)):
+            thread = self._begin()
+            try:
+                await thread.call(partial(self._job.prepare, None, overwrite=False))
+                self._log_opened()
+                stages, _, _ = await self._walk(detectors, thread)
+            finally:
+                await self._end(thread)
         assert isinstance(stages.last, Collect)
         display = self._job.clip.display
         return DetectReport(
@@ -289,7 +300,7 @@ class _Run:
         asked = time.perf_counter()
         async with detectors.borrow() as warm:
             self._startup_s = time.perf_counter() - asked
-            stages = await thread.call(self._job.stages, warm.detector)
+            stages = await thread.call(self._job.stages, warm)
             corridor = Corridor(
                 stages.decode,
                 stages.after_decode,
@@ -307,6 +318,16 @@ class _Run:
                 weights_sha256=warm.detector.weights_sha256,
             )
             return stages, corridor.snapshot(), used
+
+    def _log_opened(self) -> None:
+        clip = self._job.clip
+        log.info(
+            "opened",
+            codec=clip.codec,
+            size=f"{clip.width}x{clip.height}",
+            pixels=clip.pixel_format,
+            frames=clip.frames_claimed or None,
+        )
 
     @property
     def _wall_s(self) -> float:
@@ -368,3 +389,20 @@ class _Run:
                 digital_source_type=sealed.digital_source_type,
             ),
         )
+
+
+def _log_done(report: ClipReport, stages: Stages, sealed: ProvenanceReport) -> None:
+    assert isinstance(stages.last, Encode)
+    for name, stage in report.stages.items():
+        log.debug("stage", stage=name, **stage.model_dump())
+    for left_out in stages.last.streams_left_out:
+        log.warning("stream not carried over", stage=stages.last.name, stream=left_out)
+    if sealed.note:
+        log.info("provenance", note=sealed.note)
+    log.info(
+        "done",
+        output=report.output,
+        frames=report.frames.encoded,
+        marked=report.frames.marked,
+        fps=round(report.fps, 1),
+    )

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TypeVar, TypeVarTuple
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Owner, OwnerThread
+from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
+from sorawm_pipeline.hardware.gpu import GpuSampler
+from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
 from sorawm_pipeline.vision.detector import Detector
 from sorawm_pipeline.vision.weights import find_weights
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
+
+AUTO_START = 4
+"""Batch that an adaptive cap starts from."""
 
 
 class Lent:
@@ -29,26 +35,39 @@ class Lent:
 
 
 class WarmDetector:
-    """A loaded detector and its thread."""
+    """A loaded detector, its thread, and what its device tells about memory.
 
-    def __init__(self, owner: OwnerThread, detector: Detector) -> None:
+    Build and close it on `owner`.
+    """
+
+    def __init__(self, owner: Owner, config: PipelineConfig) -> None:
         self.owner = owner
-        self.detector = detector
+        self.detector = _load(config)
+        self._stack = ExitStack()
+        self._stack.callback(self.detector.close)
+        self._signals, self._release = self._readings(config)
 
-    @classmethod
-    async def load(cls, config: PipelineConfig) -> WarmDetector:
-        owner = OwnerThread("detect")
-        try:
-            return cls(owner, await owner.call(_load, config))
-        except BaseException:
-            await owner.stop()
-            raise
+    def batch_cap(self, size: int, *, fixed: bool) -> BatchCap:
+        """A cap of at most `size`: from the start if `fixed`, else growing as memory allows."""
+        start = size if fixed else min(size, AUTO_START)
+        return BatchCap(size, start=start, signals=self._signals, release=self._release)
 
-    async def close(self) -> None:
-        try:
-            await self.owner.call(self.detector.close)
-        finally:
-            await self.owner.stop()
+    def close(self) -> None:
+        if self._release is not None:
+            self._release()
+        self._stack.close()
+
+    def _readings(
+        self, config: PipelineConfig
+    ) -> tuple[Callable[[], Signals], Callable[[], None] | None]:
+        device = self.detector.device
+        if not device.startswith("cuda"):
+            return host_signals(config.memory.budget), None
+        import torch
+
+        sampler = self._stack.enter_context(GpuSampler())
+        uuid = str(torch.cuda.get_device_properties(device).uuid)
+        return gpu_signals(lambda: sampler.snapshot, uuid), torch.cuda.empty_cache
 
 
 class WarmDetectors:
@@ -66,19 +85,35 @@ class WarmDetectors:
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[WarmDetector]:
         """Raises ModelError or DeviceError: the detector cannot be loaded."""
-        warm = self._idle.pop() if self._idle else await WarmDetector.load(self._config)
+        warm = self._idle.pop() if self._idle else await self._load()
         try:
             yield warm
         finally:
             if self._keep:
                 self._idle.append(warm)
             else:
-                await warm.close()
+                await _close(warm)
 
     async def close(self) -> None:
+        """Close what is idle now and what comes back later."""
         self._keep = False
         while self._idle:
-            await self._idle.pop().close()
+            await _close(self._idle.pop())
+
+    async def _load(self) -> WarmDetector:
+        owner = OwnerThread("detect")
+        try:
+            return await owner.call(WarmDetector, owner, self._config)
+        except BaseException:
+            await owner.stop()
+            raise
+
+
+async def _close(warm: WarmDetector) -> None:
+    try:
+        await warm.owner.call(warm.close)
+    finally:
+        await warm.owner.stop()
 
 
 def _load(config: PipelineConfig) -> Detector:

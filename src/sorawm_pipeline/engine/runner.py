@@ -115,18 +115,14 @@ class Corridor:
                     for worker, owner in zip(self._workers, owners, strict=True)
                 )
         except asyncio.CancelledError as cancelled:
-            for error in self._errors:
-                cancelled.add_note(f"while cancelled: {error}")
+            self._note_failures(cancelled, "while cancelled")
             raise
         finally:
             self._tasks.clear()
             for channel in self._channels.values():
                 channel.discard()
-            errors, self._errors = self._errors, []
-            for error in errors:
-                _release_frames(error)
-        if errors:
-            self._raise(errors)
+        if self._errors:
+            self._raise_first()
 
     def snapshot(self) -> CorridorSnapshot:
         """Return the present figures; call it on the loop thread, at any time, also afterwards."""
@@ -148,15 +144,20 @@ class Corridor:
                 if task is not failing:
                     task.cancel()
 
-    @staticmethod
-    def _raise(errors: list[PipelineError]) -> None:
-        first, *later = errors
-        for error in later:
-            first.add_note(f"then: {error}")
+    def _raise_first(self) -> None:
+        first = self._errors.pop(0)
+        _release_frames(first)
+        self._note_failures(first, "then")
         try:
             raise first
         finally:
-            del first, later, errors
+            del first  # an error in a local of its own traceback is a cycle
+
+    def _note_failures(self, error: BaseException, when: str) -> None:
+        for failure in self._errors:
+            _release_frames(failure)
+            error.add_note(f"{when}: {failure}")
+        self._errors.clear()
 
 
 def _release_frames(error: BaseException) -> None:

@@ -34,9 +34,10 @@ class Worker:
 
         Returns only when the thread has ended. The stream's end is passed on last, when nothing
         of this part can fail any more. Cancellation: waits for the call under way, closes, stops
-        the thread, then raises CancelledError.
+        the thread, then raises CancelledError; cancelled at once, it does not even open.
         """
         self._owner = owner
+        await asyncio.sleep(0)  # none can fail before all exist, under any task factory
         try:
             try:
                 await self._call(self._part.open)

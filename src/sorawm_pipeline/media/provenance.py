@@ -118,9 +118,9 @@ def seal(
             signed = _sign(path, source_path, definition, signer)
             notes.append(_LOCAL if signer.local else _CONFIGURED)
         else:
-            kept = edit.description in read_tags(path).get("COMMENT", "")
-            says = "but its tags say" if kept else "and no tag in it says"
-            notes.append(f"Not signed: {obstacle}, {says} what was done.")
+            missing = statement_beside(path, source_path, edit, digital_source_type)
+            says = "its tags say" if missing is None else "a file beside it (.xmp) says"
+            notes.append(f"Not signed: {obstacle}; {says} what was done.")
     except OSError as error:
         kind = "no_space" if error.errno == errno.ENOSPC else None
         raise OutputError(
@@ -142,25 +142,48 @@ def seal(
     )
 
 
+def statement_beside(
+    path: Path, source_path: Path, edit: Edit, digital_source_type: str | None
+) -> str | None:
+    """An XMP packet to lay beside a sealed file that cannot say everything itself; else None.
+
+    MPEG streams keep no tags, and other containers write theirs before the last frame is seen.
+    """
+    if manifest.obstacle(path) is None:
+        return None
+    tags = read_tags(path)
+    says_edit = edit.software in tags.get("COMMENT", "")
+    if says_edit and digital_source_type in (None, tags.get(TAG)):
+        return None
+    return _packet(source_path, edit, digital_source_type)[0]
+
+
 def _write_xmp(
     path: Path, source_path: Path, edit: Edit, digital_source_type: str | None
 ) -> list[str]:
     """Extends the source's XMP packet into the result; what to note if that could not be done."""
+    packet, notes = _packet(source_path, edit, digital_source_type)
+    boxes.append_xmp(path, packet.encode())
+    return notes
+
+
+def _packet(
+    source_path: Path, edit: Edit, digital_source_type: str | None
+) -> tuple[str, list[str]]:
     notes = []
     try:
         packet = xmp.read_packet(source_path)
     except ValueError as error:
         packet = None
         notes.append(f"The source's XMP could not be read and is not in the result ({error}).")
-    packet = xmp.extended(
+    extended = xmp.extended(
         packet,
         software=edit.software,
         description=edit.description,
         when=_utc(edit.when),
         digital_source_type=digital_source_type,
     )
-    boxes.append_xmp(path, packet.encode())
-    return notes
+    return extended, notes
 
 
 def _definition(edit: Edit, digital_source_type: str | None) -> dict[str, Any]:

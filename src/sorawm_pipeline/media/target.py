@@ -75,6 +75,25 @@ class Target:
         except OSError as error:
             raise write_error(self.path, error) from error
 
+    def publish_beside(self, suffix: str, text: str) -> None:
+        """Write a small text file named like the result with `suffix` behind it.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        beside = self.path.with_name(self.path.name + suffix)
+        temporary = self.temporary.with_name(self.temporary.name + suffix)
+        try:
+            with temporary.open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(beside)
+        except OSError as error:
+            raise write_error(beside, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def discard(self) -> None:
         """Remove what was written; harmless when there is nothing."""
         self.temporary.unlink(missing_ok=True)

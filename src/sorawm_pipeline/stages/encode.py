@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -105,7 +105,7 @@ class Encode:
         except OSError as error:
             raise write_error(self._target, error) from error
         self._source = open_input(self._clip.path, self._limits)
-        self._output.metadata.update({**self._source.metadata, **self._settings.tags})
+        self._output.metadata.update(_merged(self._source.metadata, self._settings.tags))
         self._output.set_chapters(self._source.chapters())
         for stream in self._source.streams:
             self._add(stream)
@@ -265,3 +265,9 @@ class Encode:
 
 def _exact(time_base: Fraction) -> Fraction:
     return Fraction(time_base.numerator, time_base.denominator)
+
+
+def _merged(source: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
+    """The source's tags under ours; container formats differ in the case of names."""
+    ours = {name.lower() for name in tags}
+    return {name: value for name, value in source.items() if name.lower() not in ours} | dict(tags)

@@ -112,9 +112,7 @@ def _jumped_away(window: Sequence[Marks], first: int, last: int) -> bool:
     """
     ends = [*window[first], *window[last]]
     return any(
-        match(mark.box, ends) is None
-        for index in range(first + 1, last)
-        for mark in window[index]
+        match(mark.box, ends) is None for index in range(first + 1, last) for mark in window[index]
     )
 
 
