@@ -110,6 +110,20 @@ def audio_only(path: Path) -> Path:
     return path
 
 
+def faststart(source: Path, target: Path) -> Path:
+    """The same packets with the index in front."""
+    with (
+        av.open(str(source)) as before,
+        av.open(str(target), "w", options={"movflags": "faststart"}) as after,
+    ):
+        stream = after.add_stream_from_template(before.streams.video[0])
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                after.mux(packet)
+    return target
+
+
 def pictures(path: Path) -> list[list[NDArray[np.generic]]]:
     """Every frame's planes as decoded."""
     with av.open(str(path)) as container:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from sorawm_pipeline import warm
@@ -15,6 +17,10 @@ from sorawm_pipeline.vision.detector import Detection
 from tests.clips import Clip
 
 WHITE = 200
+
+# Timings on a shared machine say nothing, and a build must give the same answer twice.
+settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("suite")
 
 
 class WhiteDetector:

@@ -25,7 +25,7 @@ from sorawm_pipeline.errors import (
 from sorawm_pipeline.media.frame import Box
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.vision import restore
-from tests.clips import MARK, Clip, packets, pictures, rgb, scene, times
+from tests.clips import MARK, Clip, faststart, packets, pictures, rgb, scene, times
 from tests.conftest import WhiteDetector
 
 MakeClip = Callable[[str, Clip], Path]
@@ -376,18 +376,6 @@ async def test_a_clip_cut_short_is_never_published(make_clip: MakeClip, tmp_path
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def faststart(source: Path, target: Path) -> None:
-    with (
-        av.open(str(source)) as before,
-        av.open(str(target), "w", options={"movflags": "faststart"}) as after,
-    ):
-        stream = after.add_stream_from_template(before.streams.video[0])
-        for packet in before.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                after.mux(packet)
-
-
 async def test_memory_runs_out_in_a_batch(
     make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,5 +441,3 @@ async def test_one_bad_clip_among_several_at_once(make_clip: MakeClip, tmp_path:
             pipeline.attempt(good, tmp_path / "c.mp4"),
         )
     assert [report.status for report in reports] == ["done", "failed", "done"]
-
-

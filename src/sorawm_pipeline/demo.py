@@ -72,7 +72,8 @@ def run(folder: Path, *, overwrite: bool) -> int:
 def make_clip(path: Path, frames: int = FRAMES) -> None:
     """Write the marked clip: a moving scene, a mark that jumps, a tone."""
     icon = [draw_mark(turn) for turn in np.linspace(0, 2 * np.pi, 30, endpoint=False)]
-    with av.open(str(path), "w") as container:
+    keep_tags = {"movflags": "use_metadata_tags"}
+    with av.open(str(path), "w", container_options=keep_tags) as container:
         container.metadata["DIGITAL_SOURCE_TYPE"] = ORIGIN
         video = container.add_stream("libx264", rate=RATE, options={"crf": "18"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"

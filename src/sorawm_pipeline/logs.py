@@ -26,6 +26,7 @@ Layout = Literal["console", "json"]
 
 _PACKAGE = "sorawm_pipeline"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_TRACE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
 
 def configure(
@@ -108,14 +109,11 @@ def _shared() -> list[structlog.types.Processor]:
 
 
 def _renderers(layout: Layout, stream: TextIO) -> list[structlog.types.Processor]:
-    if layout == "json":
-        return [
-            structlog.processors.format_exc_info,
-            _printable,
-            structlog.processors.JSONRenderer(),
-        ]
-    colours = stream.isatty() and not os.environ.get("NO_COLOR")
-    return [_printable, structlog.dev.ConsoleRenderer(colors=colours)]
+    last: structlog.types.Processor = structlog.processors.JSONRenderer()
+    if layout == "console":
+        colours = stream.isatty() and not os.environ.get("NO_COLOR")
+        last = structlog.dev.ConsoleRenderer(colors=colours)
+    return [structlog.processors.format_exc_info, _printable, last]
 
 
 def _printable(
@@ -124,6 +122,11 @@ def _printable(
     """Escape what a file name could bring: bytes that are not UTF-8, control characters."""
     for key, value in event.items():
         text = readable(value)
-        if isinstance(text, str) and key not in ("exception", "stack"):
-            event[key] = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+        if isinstance(text, str):
+            trace = key in ("exception", "stack")
+            event[key] = (_CONTROL_IN_TRACE if trace else _CONTROL).sub(_escape, text)
     return event
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\x{ord(found[0]):02x}"

@@ -97,9 +97,12 @@ def _log_lines(reading: int) -> None:
 
 
 def _parse(line: str) -> tuple[str, str, str]:
-    """Source, level and text of a line."""
+    """Source, level and text of a line.
+
+    What libav calls an error is a detail here: whether the clip can go on is said by our own.
+    """
     if found := _LIBAV.fullmatch(line):
-        return f"libav.{found['source'].strip()}", "error", found["text"]
+        return f"libav.{found['source'].strip()}", "info", found["text"]
     if found := _ENCODER.fullmatch(line):
         return found["source"].lower(), _LEVELS.get(found["level"].lower(), "info"), found["text"]
     return "native", "info", line

@@ -257,7 +257,7 @@ class _Run:
                 stages, snapshot, device = await self._walk(detectors, thread)
                 sealed = await thread.call(self._job.finish, stages)
             except PipelineError as error:
-                log.error("failed", stage=error.stage, kind=error.kind, reason=error.message)
+                log.info("failed", kind=error.kind, reason=error.message, **_stage(error))
                 raise
             finally:
                 await self._end(thread)
@@ -389,6 +389,10 @@ class _Run:
                 digital_source_type=sealed.digital_source_type,
             ),
         )
+
+
+def _stage(error: PipelineError) -> dict[str, str]:
+    return {} if error.stage is None else {"stage": error.stage}
 
 
 def _log_done(report: ClipReport, stages: Stages, sealed: ProvenanceReport) -> None:

@@ -30,9 +30,7 @@ def display(matrix: tuple[int, int, int, int], width: int, height: int) -> Displ
     return Display.from_matrix(width, height, packed, Fraction(1))
 
 
-@given(
-    st.sampled_from(ORIENTATIONS), st.integers(0, 30), st.integers(0, 20), st.integers(1, 10)
-)
+@given(st.sampled_from(ORIENTATIONS), st.integers(0, 30), st.integers(0, 20), st.integers(1, 10))
 def test_a_box_and_the_pixels_under_it_turn_together(
     matrix: tuple[int, int, int, int], x: int, y: int, size: int
 ) -> None:

@@ -70,9 +70,7 @@ def test_planar_twins_are_planar(packed: str) -> None:
 
 @pytest.mark.parametrize("name", PLANAR)
 @settings(max_examples=15, deadline=None)
-@given(
-    x=st.integers(0, 44), y=st.integers(0, 34), w=st.integers(1, 30), h=st.integers(1, 30)
-)
+@given(x=st.integers(0, 44), y=st.integers(0, 34), w=st.integers(1, 30), h=st.integers(1, 30))
 def test_only_samples_with_alpha_change(name: str, x: int, y: int, w: int, h: int) -> None:
     layout = layout_of(name)
     frame = picture(name)

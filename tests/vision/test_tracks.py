@@ -36,9 +36,9 @@ def jumping(frames: int, run: int = 66, blank: int = 1) -> list[Box | None]:
 
 def test_perfect_sightings_come_back_as_they_are() -> None:
     truth = jumping(300)
-    assert [[m.box for m in marks] for marks in follow([seen(*filter(None, [b])) for b in truth])] == [
-        [box] if box else [] for box in truth
-    ]
+    assert [
+        [m.box for m in marks] for marks in follow([seen(*filter(None, [b])) for b in truth])
+    ] == [[box] if box else [] for box in truth]
 
 
 def test_a_blank_frame_between_two_places_stays_blank() -> None:
@@ -87,11 +87,7 @@ def test_a_single_frame_with_a_wrong_box_is_mended(at: int, dx: int, dy: int) ->
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    steps=st.lists(
-        st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=20, max_size=120
-    )
-)
+@given(steps=st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=20, max_size=120))
 def test_a_wandering_mark_is_followed(steps: list[tuple[int, int]]) -> None:
     box, truth = PLACES[1], []
     for dx, dy in steps:
@@ -128,6 +124,13 @@ def test_a_mark_of_a_few_frames_is_found(length: int) -> None:
     sightings = [seen(PLACES[2]) if 20 <= i < 20 + length else [] for i in range(50)]
     marked = [index for index, marks in enumerate(follow(sightings)) if marks]
     assert marked == list(range(20, 20 + length))
+
+
+def test_an_icon_that_stays_when_its_word_has_gone_is_kept_with_its_own_box() -> None:
+    icon = Box(PLACES[0].x0, PLACES[0].y0 + 4, PLACES[0].x0 + 50, PLACES[0].y1 + 4)
+    sightings = [seen(PLACES[0])] * 20 + [seen(icon)] * 2 + [[]] + [seen(PLACES[1])] * 20
+    boxes = [[mark.box for mark in marks] for marks in follow(sightings)]
+    assert boxes == [[PLACES[0]]] * 20 + [[icon]] * 2 + [[]] + [[PLACES[1]]] * 20
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])

@@ -155,7 +155,6 @@ class Corridor:
 
     def _note_failures(self, error: BaseException, when: str) -> None:
         for failure in self._errors:
-            _release_frames(failure)
             error.add_note(f"{when}: {failure}")
         self._errors.clear()
 

@@ -14,7 +14,6 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple, cast
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
-Outcome = tuple[object, Exception | None]
 
 
 class Owner(Protocol):
@@ -53,7 +52,8 @@ class OwnerThread:
     def __init__(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]] | None] = SimpleQueue()
-        self._outcome: Outcome | None = None
+        self._outcome: tuple[object, Exception | None] = None, None
+        self._done = False
         self._waiter: asyncio.Future[None] | None = None
         self._busy = False
         self._stopped = False
@@ -83,14 +83,14 @@ class OwnerThread:
     async def _returned(self) -> object:
         self._busy = True
         cancelled: asyncio.CancelledError | None = None
-        while self._outcome is None:
+        while not self._done:
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             except asyncio.CancelledError as error:
                 cancelled = error
-        (result, failure), self._outcome = self._outcome, None
-        self._busy = False
+        (result, failure), self._outcome = self._outcome, (None, None)
+        self._done = self._busy = False
         try:
             if cancelled is not None:
                 raise cancelled from failure
@@ -101,27 +101,26 @@ class OwnerThread:
             del cancelled, failure  # an error in a local of its own traceback is a cycle
 
     def _wake(self) -> None:
-        # may come late, when a cancelled wait has found the outcome itself: then nobody waits,
-        # or the next call does, which looks for its outcome and waits on
+        # may come late, when a cancelled wait has seen for itself that the call is done: then
+        # nobody waits, or the next call does, which looks and waits on
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _work(self) -> None:
+        """Serve calls. When one is said to be done, no local here refers to what it moved."""
         while (job := self._jobs.get()) is not None:
             fn, args = job
-            outcome: Outcome
             try:
-                outcome = fn(*args), None
+                self._outcome = fn(*args), None
             except BaseException as error:
-                outcome = None, presentable(error)
-            del job, fn, args  # else the last batch would live until the next one comes
-            if not self._hand_over(outcome):
+                self._outcome = None, presentable(error)
+            del job, fn, args
+            if not self._hand_over():
                 return
-            del outcome
-        self._hand_over((None, None))
+        self._hand_over()
 
-    def _hand_over(self, outcome: Outcome) -> bool:
-        self._outcome = outcome
+    def _hand_over(self) -> bool:
+        self._done = True
         try:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:  # the loop is closed: nobody is left to be told

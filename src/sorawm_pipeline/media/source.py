@@ -82,13 +82,12 @@ def _stated(path: Path) -> Origin:
 
 
 def read_tags(path: Path) -> dict[str, str]:
-    """The container's tags by upper-case name, from its header alone: no decoder is opened."""
+    """The container's tags by upper-case name, from its header; the clip was probed within its limits before."""
     import av
 
     options = {
         "format_whitelist": _FORMATS,
         "protocol_whitelist": "file",
-        "codec_whitelist": "none",
         "analyzeduration": "0",
     }
     try:

@@ -19,6 +19,9 @@ from sorawm_pipeline.vision.window import Lookaround
 SAME_PLACE_IOU = 0.5
 """Two boxes that overlap at least this much are one mark in one place."""
 
+SAME_MARK_COVER = 0.7
+"""A box lying this much inside another confirms it: a mark can lose its word, or gain it."""
+
 CONFIRM_WINDOW = 3
 """Frames on either side in which a sighting has to be confirmed."""
 
@@ -78,10 +81,15 @@ def _pruned(window: Sequence[Marks], here: int) -> Marks:
     needed = min(CONFIRMATIONS, len(others))
     kept: Marks = []
     for mark in sorted(window[here], key=lambda mark: -mark.confidence):
-        confirmed = sum(match(mark.box, marks) is not None for marks in others)
+        confirmed = sum(any(_confirms(other.box, mark.box) for other in marks) for marks in others)
         if confirmed >= needed and match(mark.box, kept) is None:
             kept.append(mark)
     return kept
+
+
+def _confirms(other: Box, box: Box) -> bool:
+    shared = box.intersection(other).area
+    return shared > 0 and shared >= SAME_MARK_COVER * min(box.area, other.area)
 
 
 def _filled(window: Sequence[Marks], here: int) -> Marks:

@@ -1,0 +1,378 @@
+"""Make shards of training crops at the scale the detector sees (a whole frame 640 px long).
+
+    python training/generate.py --cache CACHE --output SHARDS --first 0 --count 16
+
+Shard k depends on k, the seed and the inputs alone. It is two files: `k.images.npy` uint8
+(n, 288, 288, 3) RGB and `k.boxes.npy` float32 (n, 4, 4), x0 y0 x1 y1 in pixels, half-open, unused
+rows -1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from marks import Box, Floats, Matte, fonts, icon, mark, paste, scaled, text_alpha
+from numpy.typing import NDArray
+
+CROP = 288
+PER_SHARD = 1000
+MOST_MARKS = 4
+Pixels = NDArray[np.uint8]
+WORDS = """
+    Live News today Subscribe the and with for Channel REC 00:12:45 2024-06-18 Free Sale Open
+    Coffee Sara Solo Zora Soda Sony Aurora Stop Exit Menu Play Pause Settings Follow Like Share
+    Save Home Search Hello World Music Radio Cloud Weather 24 100% HD 4K Photo Studio Design Media
+    Video TikTok Story Editor Preview Camera Level Score Lives START Order Delivery Hotel City
+    Bank Police Taxi
+""".split()  # noqa: SIM905 - a list of them would fill a page
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Background pictures in one memory-mapped file."""
+
+    pixels: NDArray[np.uint8]
+    entries: list[tuple[int, tuple[int, int, int]]]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def open(cls, folder: Path, split: str = "train") -> Cache:
+        index = json.loads((folder / "index.json").read_text())[split]
+        pixels = np.memmap(folder / "pixels.bin", np.uint8, "r")
+        areas = np.array([float(e["shape"][0] * e["shape"][1]) for e in index])
+        return cls(pixels, [(e["offset"], tuple(e["shape"])) for e in index], areas / areas.sum())
+
+    def picture(self, number: int) -> Pixels:
+        offset, shape = self.entries[number]
+        return self.pixels[offset : offset + int(np.prod(shape))].reshape(shape)
+
+
+def word(rng: np.random.Generator) -> str:
+    if rng.random() < 0.5:
+        return str(rng.choice(WORDS))
+    letters = "".join(rng.choice(list("abcdefghijklmnoprstuvwyz"), rng.integers(2, 9)))
+    return letters.title() if rng.random() < 0.6 else letters
+
+
+def handle(rng: np.random.Generator) -> str:
+    return (
+        "@"
+        + word(rng).lower()
+        + str(rng.choice(["", "_", ".", "7", "99", "x"]))
+        + word(rng).lower()[:5]
+    )
+
+
+def smooth(rng: np.random.Generator, size: int) -> Floats:
+    """A gradient, a soft cloudscape, a flat colour or a noisy texture (size, size, 3), 0..255."""
+    cells = int(rng.choice([1, 2, 3, 6, 16, 48]))
+    ground = rng.uniform(0, 255, 3) * np.ones((cells, cells, 3))
+    ground += rng.normal(0, rng.uniform(0, 70), (cells, cells, 1)) + rng.normal(
+        0, 15, (cells, cells, 3)
+    )
+    picture = cv2.resize(ground.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    picture += rng.normal(0, rng.uniform(0, 12), (size, size, 1)).astype(np.float32)
+    return np.asarray(np.clip(picture, 0, 255), np.float32)
+
+
+def backdrop(rng: np.random.Generator, cache: Cache, size: int, *, hard: bool = False) -> Floats:
+    """A square region (size, size, 3) of what may lie under a mark."""
+    if rng.random() < 0.06:
+        return smooth(rng, size)
+    # By area: photographs are large, clip art is small and many.
+    source = cache.picture(int(rng.choice(len(cache.entries), p=cache.weights)))
+    height, width = source.shape[:2]
+    side = int(min(height, width, max(96, size * rng.uniform(0.45, 1.5))))
+    y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    region = source[y : y + side, x : x + side]
+    how = cv2.INTER_AREA if side > size else int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    picture = cv2.resize(region, (size, size), interpolation=how).astype(np.float32)
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+    if rng.random() < 0.3:
+        picture = picture[..., rng.permutation(3)]
+    if rng.random() < 0.06:
+        picture = np.repeat(picture.mean(2, keepdims=True), 3, 2)
+    if rng.random() < 0.06:
+        picture = 255 - picture
+    chance = rng.random()
+    if hard and chance > 0.6:  # pale, where a white mark hardly stands out
+        picture = picture * rng.uniform(0.1, 0.5) + rng.uniform(110, 200)
+    elif chance < 0.1:  # overexposed
+        picture = picture * rng.uniform(1.2, 2.2) + rng.uniform(0, 60)
+    elif chance < 0.2:  # dark
+        picture = picture * rng.uniform(0.15, 0.7)
+    elif chance < 0.35:
+        picture = (picture - 128) * rng.uniform(0.5, 1.3) + 128 + rng.uniform(-30, 30)
+    if rng.random() < 0.12:
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 4))
+    return np.clip(np.ascontiguousarray(picture, np.float32), 0, 255)
+
+
+def colour(rng: np.random.Generator, *, white: bool) -> Floats:
+    if white:
+        return (rng.uniform(215, 255) + rng.uniform(-4, 4, 3)).clip(0, 255).astype(np.float32)
+    return rng.uniform(0, 255, 3).astype(np.float32)
+
+
+def clutter(rng: np.random.Generator, picture: Floats, scale: float) -> None:
+    """Paint, in place, things that resemble a mark and are none."""
+    size = picture.shape[0]
+    bold, latin = fonts()
+    kind = rng.random()
+    if kind < 0.3:  # lines of text, as in documents, menus and subtitles
+        high = scale * rng.uniform(6, 26)
+        face = str(rng.choice(latin))
+        ink = colour(rng, white=rng.random() < 0.6)
+        if rng.random() < 0.5:
+            ground = colour(rng, white=rng.random() < 0.4)
+            y0, y1 = sorted(rng.integers(0, size, 2))
+            picture[y0:y1] += (ground - picture[y0:y1]) * np.float32(rng.uniform(0.3, 1))
+        x, y = rng.uniform(-0.2, 0.5) * size, rng.uniform(0, 0.9) * size
+        for _ in range(int(rng.integers(1, 12))):
+            line = " ".join(word(rng) for _ in range(int(rng.integers(1, 6))))
+            letters = text_alpha(line, face, max(5, int(high)))
+            shade = Matte(letters, np.full_like(letters, 255))
+            paste(picture, shade, int(x), int(y), rng.uniform(0.5, 1), ink)
+            y += high * rng.uniform(1.1, 1.6)
+    elif kind < 0.5:  # a lone bold word, or several, in a mark's place and opacity
+        for _ in range(int(rng.integers(1, 4))):
+            letters = text_alpha(
+                word(rng),
+                str(rng.choice(bold if rng.random() < 0.6 else latin)),
+                max(6, int(scale * rng.uniform(8, 34))),
+            )
+            shade = Matte(letters, np.full_like(letters, 255))
+            x, y = rng.integers(0, size, 2)
+            paste(
+                picture,
+                shade,
+                int(x),
+                int(y),
+                rng.uniform(0.4, 1),
+                colour(rng, white=rng.random() < 0.6),
+            )
+    elif kind < 0.72:  # a badge and a word: another program's mark
+        high = scale * rng.uniform(20, 48)
+        shape = rng.random()
+        if shape < 0.35:
+            badge = icon(rng, eyes=False).alpha
+        else:
+            badge = np.zeros((96, 96), np.float32)
+            if shape < 0.6:
+                cv2.circle(badge, (48, 48), 46, 1.0, int(rng.choice([-1, 6, 12])), cv2.LINE_AA)
+            elif shape < 0.8:
+                cv2.rectangle(badge, (4, 4), (91, 91), 1.0, int(rng.choice([-1, 8])), cv2.LINE_AA)
+            else:
+                corners = rng.uniform(0, 95, (int(rng.integers(3, 7)), 2)).astype(np.int32)
+                cv2.fillPoly(badge, [corners], 1.0, cv2.LINE_AA)
+            if rng.random() < 0.5:
+                spot = rng.integers(20, 76, 2)
+                cv2.circle(
+                    badge,
+                    (int(spot[0]), int(spot[1])),
+                    int(rng.integers(6, 22)),
+                    0.0,
+                    -1,
+                    cv2.LINE_AA,
+                )
+        x, y = (int(v) for v in rng.integers(0, size, 2))
+        opacity, ink = rng.uniform(0.4, 1), colour(rng, white=rng.random() < 0.8)
+        paste(
+            picture, scaled(Matte(badge, np.full_like(badge, 255)), high / 96), x, y, opacity, ink
+        )
+        if rng.random() < 0.7:
+            letters = text_alpha(
+                word(rng), str(rng.choice(bold)), int(high * rng.uniform(0.5, 0.9))
+            )
+            shade = Matte(letters, np.full_like(letters, 255))
+            paste(picture, shade, int(x + high * 1.3), int(y + high * 0.2), opacity, ink)
+    else:  # round, pale things
+        for _ in range(int(rng.integers(1, 7))):
+            high = scale * rng.uniform(5, 60)
+            blob = (
+                icon(rng, eyes=False).alpha if high > 30 * scale else np.zeros((96, 96), np.float32)
+            )
+            if high <= 30 * scale:
+                cv2.circle(blob, (48, 48), 46, 1.0, -1, cv2.LINE_AA)
+            shade = scaled(Matte(blob, np.full_like(blob, 255)), high / 96)
+            if rng.random() < 0.4:
+                shade = Matte(cv2.GaussianBlur(shade.alpha, (0, 0), 0.1 * high + 0.3), shade.tone)
+            x, y = rng.integers(-10, size, 2)
+            paste(
+                picture,
+                shade,
+                int(x),
+                int(y),
+                rng.uniform(0.3, 1),
+                colour(rng, white=rng.random() < 0.8),
+            )
+
+
+def add_marks(
+    rng: np.random.Generator, picture: Floats, scale: float, *, hard: bool = False
+) -> list[Box]:
+    """Paste one to three marks, in place; boxes in the picture's pixels."""
+    size = picture.shape[0]
+    boxes: list[Box] = []
+    for _ in range(1 if rng.random() < 0.85 else int(rng.integers(2, MOST_MARKS))):
+        name = handle(rng) if rng.random() < 0.12 else None
+        matte = mark(rng, "Sora" if rng.random() < 0.97 else word(rng), name)
+        whole = 2.95 * 100  # natural width of icon and word, so that an icon alone keeps its size
+        if hard and rng.random() < 0.6:
+            wide = rng.uniform(22, 60)
+        elif rng.random() < 0.45:
+            wide = np.exp(rng.uniform(np.log(20), np.log(165)))
+        else:
+            wide = rng.uniform(45, 150)
+        if matte.alpha.shape[1] < 1.5 * matte.alpha.shape[0]:
+            wide = max(wide, 40)  # an icon alone has no more than a few pixels below that
+        matte = scaled(matte, scale * wide / whole)
+        if rng.random() < 0.15:
+            soft = cv2.GaussianBlur(matte.alpha, (0, 0), rng.uniform(0.3, 0.9) * scale)
+            matte = Matte(soft, matte.tone)
+        h, w = matte.alpha.shape
+        inset = 0 if rng.random() < 0.9 else -0.05
+        if w >= size or h >= size:
+            continue
+        for _ in range(4):
+            x = int(rng.uniform(inset * w, size - w * (1 + inset)))
+            y = int(rng.uniform(inset * h, size - h * (1 + inset)))
+            if any(
+                x < b[2] + 4 and b[0] < x + w + 4 and y < b[3] + 4 and b[1] < y + h + 4
+                for b in boxes
+            ):
+                continue
+            if rng.random() < 0.1:  # drop shadow
+                drop = Matte(
+                    cv2.GaussianBlur(matte.alpha, (0, 0), 1.5 * scale), np.zeros_like(matte.tone)
+                )
+                paste(
+                    picture,
+                    drop,
+                    x + int(scale),
+                    y + int(scale),
+                    rng.uniform(0.1, 0.4),
+                    colour(rng, white=True),
+                )
+            opacity = rng.uniform(0.6, 0.9) if rng.random() < 0.6 else rng.uniform(0.4, 0.97)
+            box = paste(picture, matte, x, y, opacity, colour(rng, white=True))
+            if box:
+                boxes.append(box)
+                break
+    return boxes
+
+
+def through_h264(frames: Sequence[Pixels], crf: int, preset: str) -> Pixels:
+    """Encode frames of one size (even, RGB) and return the last of them decoded."""
+    height, width = frames[0].shape[:2]
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base = Fraction(1, 30)
+    encoder.options = {"crf": str(crf), "preset": preset, "threads": "1", "tune": "zerolatency"}
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    decoded = []
+    for number, frame in enumerate(frames):
+        picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
+        picture.pts = number
+        for packet in encoder.encode(picture):
+            decoded += decoder.decode(packet)
+    for packet in encoder.encode(None):
+        decoded += decoder.decode(packet)
+    decoded += decoder.decode(None)
+    return np.asarray(decoded[-1].to_ndarray(format="rgb24"), np.uint8)
+
+
+def sample(
+    rng: np.random.Generator, cache: Cache, *, hard: bool = False
+) -> tuple[Pixels, list[Box]]:
+    """One crop (CROP, CROP, 3) uint8 RGB and the boxes in it."""
+    scale = float(rng.choice([0.75, 1, 1, 1.5, 2]))  # native pixels per detector pixel
+    size = int(CROP * scale) // 2 * 2
+    codec = rng.random()
+    drift = int(rng.integers(0, 9)) if codec < 0.35 else 0
+    canvas = backdrop(rng, cache, size + 2 * drift, hard=hard)
+    bars = rng.random()
+    if bars < 0.06:  # pillar box or letter box
+        edge, ground = int(rng.uniform(0.1, 0.5) * size), rng.choice([0, 0, 16, 255])
+        side = int(rng.integers(4))
+        view = canvas if side % 2 else canvas.transpose(1, 0, 2)
+        view[:edge] = ground
+        if side > 1:
+            canvas = np.ascontiguousarray(canvas[::-1, ::-1])
+    positive = rng.random() < 0.68
+    for _ in range(
+        int(rng.choice([0, 1, 2], p=[0.6, 0.28, 0.12] if positive else [0.45, 0.3, 0.25]))
+    ):
+        clutter(rng, canvas, scale)
+    picture = canvas[drift : drift + size, drift : drift + size].copy()
+    state = rng.bit_generator.state
+    boxes = add_marks(rng, picture, scale, hard=hard) if positive else []
+    if rng.random() < 0.12:
+        picture += rng.normal(0, rng.uniform(1, 9), picture.shape).astype(np.float32)
+    shot = np.clip(picture, 0, 255).astype(np.uint8)
+    if codec < 0.35:
+        after = rng.bit_generator.state
+        earlier = np.ascontiguousarray(canvas[:size, 2 * drift : 2 * drift + size])
+        if positive:
+            rng.bit_generator.state = state  # the same mark, over a scene that has moved
+            add_marks(rng, earlier, scale, hard=hard)
+            rng.bit_generator.state = after
+        first = np.clip(earlier, 0, 255).astype(np.uint8)
+        preset = str(rng.choice(["ultrafast", "veryfast", "veryfast", "medium"]))
+        shot = through_h264([first, shot], int(rng.integers(16, 35)), preset)
+    elif codec < 0.85:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(28, 96))]
+        shot = np.asarray(
+            cv2.imdecode(cv2.imencode(".jpg", shot, quality)[1], cv2.IMREAD_COLOR), np.uint8
+        )
+    if size != CROP:
+        how = cv2.INTER_AREA if scale > 1 and rng.random() < 0.5 else cv2.INTER_LINEAR
+        if scale < 1 and rng.random() < 0.5:
+            how = cv2.INTER_CUBIC
+        shot = np.asarray(cv2.resize(shot, (CROP, CROP), interpolation=how), np.uint8)
+    ratio = CROP / size
+    return shot, [(b[0] * ratio, b[1] * ratio, b[2] * ratio, b[3] * ratio) for b in boxes]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--hard", action="store_true", help="more small marks and pale backgrounds")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(1)
+    cache = Cache.open(arguments.cache)
+    for shard in range(arguments.first, arguments.first + arguments.count):
+        rng = np.random.default_rng([arguments.seed, shard])
+        images = np.zeros((PER_SHARD, CROP, CROP, 3), np.uint8)
+        boxes = np.full((PER_SHARD, MOST_MARKS, 4), -1, np.float32)
+        for number in range(PER_SHARD):
+            images[number], found = sample(rng, cache, hard=arguments.hard)
+            for row, box in enumerate(found):
+                boxes[number, row] = box
+        np.save(arguments.output / f"{shard}.boxes.npy", boxes)
+        # The pictures appear last and whole: a trainer running beside us takes what is complete.
+        partial = arguments.output / f"{shard}.partial.npy"
+        np.save(partial, images)
+        partial.rename(arguments.output / f"{shard}.images.npy")
+        print(f"shard {shard}: {(boxes[:, 0, 0] >= 0).mean():.0%} with marks", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Draw the marks to find, from nothing: no pixel of a real mark is used.
+
+A mark is a lobed, cloud-like icon with two eyes, usually a word beside it, sometimes a name under
+it. It is drawn as `Matte`: how opaque the overlay is in each pixel and how bright.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Floats = NDArray[np.float32]
+Box = tuple[float, float, float, float]
+
+ICON = 96  # height in pixels at which an icon is drawn before it is scaled
+VISIBLE = 0.12  # opacity, as a share of the mark's own, from which a pixel counts as the mark's
+_SANS = re.compile(
+    r"^(Inter|Roboto|OpenSans|Lato|Cabin|Cantarell|Manrope|NotoSans|NotoSansDisplay|Quicksand|Sora"
+    r"|Karla|LeagueSpartan|ClearSans|Dosis|Comfortaa|NimbusSans|Go|Oxygen|Carlito|Arimo|B612"
+    r"|texgyreheros|NationalPark|Junction|Play|Allerta|GilliusADF|FreeSans|DejaVuSans|LiberationSans"
+    r"|ComicNeue)[-_.]",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"bold|semi|demi|medium|heavy|black", re.IGNORECASE)
+_SLANTED = re.compile(r"ital|obli|slant|thin|condensedlight", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Matte:
+    """An overlay: `alpha` 0..1 and `tone` 0..255, both float32 (h, w)."""
+
+    alpha: Floats
+    tone: Floats
+
+
+@lru_cache(maxsize=1)
+def fonts(root: str = "/usr/share/fonts") -> tuple[list[str], list[str]]:
+    """Return the files of (bold sans, any Latin) fonts under `root`, sorted."""
+    files = sorted(str(p) for p in Path(root).rglob("*") if p.suffix in {".ttf", ".otf"})
+    upright = [f for f in files if not _SLANTED.search(Path(f).name)]
+    bold = [f for f in upright if _SANS.match(Path(f).name) and _BOLD.search(Path(f).name)]
+    latin = [
+        f for f in files if not re.search(r"Noto(Sans|Serif|Kufi|Naskh|Rashi|Music|Looped)[A-Z]", f)
+    ]
+    return bold, latin
+
+
+@lru_cache(maxsize=512)
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
+
+
+def text_alpha(text: str, font: str, size: int) -> Floats:
+    """Draw one line of text; the picture is cropped to the pixels it covers (h, w), 0..1."""
+    face = _font(font, size)
+    x0, y0, x1, y1 = (int(v) for v in face.getbbox(text))
+    canvas = Image.new("L", (max(1, x1 - x0) + 4, max(1, y1 - y0) + 4))
+    ImageDraw.Draw(canvas).text((2 - x0, 2 - y0), text, fill=255, font=face)
+    alpha = np.asarray(canvas, np.float32) / np.float32(255)
+    x0, y0, x1, y1 = extent(alpha, 0.05)
+    return alpha[y0:y1, x0:x1]
+
+
+def extent(alpha: Floats, threshold: float) -> tuple[int, int, int, int]:
+    """Return the half-open box of the pixels above `threshold`, all zeros if there are none."""
+    rows, columns = (
+        np.flatnonzero((alpha > threshold).any(1)),
+        np.flatnonzero((alpha > threshold).any(0)),
+    )
+    if not rows.size:
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def icon(rng: np.random.Generator, *, eyes: bool = True) -> Matte:
+    """Draw a cloud of 5 to 7 lobes, ICON pixels high, with two eyes."""
+    size = ICON + 8
+    y, x = np.mgrid[:size, :size].astype(np.float32) - (size - 1) / 2
+    turn, lobes = rng.uniform(0, 2 * np.pi), int(rng.choice([5, 6, 6, 6, 7]))
+    theta = np.arctan2(y, x)
+    depth, power = rng.uniform(0.06, 0.2), rng.uniform(0.5, 1.4)
+    bumps = np.abs(np.cos(lobes * (theta - turn) / 2)) ** power
+    wobble = rng.uniform(0, 0.03) * np.cos(2 * theta - turn) + rng.uniform(0, 0.025) * np.cos(
+        3 * theta
+    )
+    edge = ICON / 2 * (1 - depth * (1 - bumps) + wobble - 0.03)
+    alpha: Floats = np.clip(edge - np.hypot(x, y) + 0.5, 0, 1).astype(np.float32)
+    tone: Floats = np.full_like(alpha, 255)
+    if eyes:
+        spread, tall = rng.uniform(0.22, 0.36) * ICON / 2, rng.uniform(0.16, 0.28) * ICON / 2
+        if rng.random() < 0.15:
+            tall *= rng.uniform(0.1, 0.6)  # a blink
+        wide = rng.uniform(0.09, 0.15) * ICON / 2
+        cx, cy = rng.uniform(-0.12, 0.12, 2) * ICON / 2
+        cy -= rng.uniform(0, 0.2) * ICON / 2
+        lean, hole = np.radians(rng.uniform(-18, 8)), rng.random() < 0.7
+        for side in (-1, 1):
+            ex, ey = cx + side * spread * np.cos(lean), cy + side * spread * np.sin(lean)
+            inside = np.clip((1 - np.hypot((x - ex) / wide, (y - ey) / tall)) * wide + 0.5, 0, 1)
+            sparkle = np.zeros_like(inside)
+            if tall > 0.1 * ICON / 2 and rng.random() < 0.8:
+                sx, sy = x - ex + wide * 0.3, y - ey + tall * 0.35
+                reach = wide * rng.uniform(0.4, 0.8)
+                star = np.sqrt(np.abs(sx)) + np.sqrt(np.abs(sy)) < np.sqrt(reach)
+                dot = np.hypot(sx - wide * 0.6, sy - tall * 0.5) < wide * 0.25
+                sparkle = (star | dot).astype(np.float32) * inside
+            if hole:
+                alpha *= 1 - inside * (1 - sparkle) * np.float32(rng.uniform(0.85, 1))
+            else:
+                tone -= inside * (1 - sparkle) * np.float32(rng.uniform(180, 255))
+    x0, y0, x1, y1 = extent(alpha, 0.1)
+    return Matte(alpha[y0:y1, x0:x1].astype(np.float32), tone[y0:y1, x0:x1].astype(np.float32))
+
+
+def mark(rng: np.random.Generator, word: str = "Sora", name: str | None = None) -> Matte:
+    """Draw a whole mark at drawing size: icon, word at some stage of fading in, name below."""
+    bold, latin = fonts()
+    cloud = icon(rng)
+    height, width = cloud.alpha.shape
+    stage = rng.random()
+    fade = 0.0 if stage < 0.08 else rng.uniform(0.15, 1) if stage < 0.16 else 1.0
+    pieces: list[tuple[Floats, Floats, int, int]] = [(cloud.alpha, cloud.tone, 0, 0)]
+    if fade:
+        face = str(rng.choice(bold))
+        letters = text_alpha(word, face, int(ICON * rng.uniform(0.62, 0.98)))
+        left = width + int(ICON * rng.uniform(0.15, 0.5))
+        top = int((height - letters.shape[0]) / 2 + ICON * rng.uniform(-0.08, 0.1))
+        pieces.append((letters * np.float32(fade), np.full_like(letters, 255), left, top))
+        if name:
+            face = face if rng.random() < 0.7 else str(rng.choice(latin))
+            line = text_alpha(name, face, int(ICON * rng.uniform(0.3, 0.5)))
+            below = max(top + letters.shape[0], 0 if rng.random() < 0.6 else height)
+            start = left if rng.random() < 0.6 else 0
+            gap = int(ICON * rng.uniform(0.06, 0.2))
+            pieces.append(
+                (
+                    line * np.float32(rng.uniform(0.7, 1)),
+                    np.full_like(line, 255),
+                    start,
+                    below + gap,
+                )
+            )
+    x0, y0 = min(p[2] for p in pieces), min(p[3] for p in pieces)
+    w = max(p[2] + p[0].shape[1] for p in pieces) - x0
+    h = max(p[3] + p[0].shape[0] for p in pieces) - y0
+    alpha, tone = np.zeros((h, w), np.float32), np.full((h, w), 255, np.float32)
+    for part, light, left, top in pieces:
+        at = np.s_[top - y0 : top - y0 + part.shape[0], left - x0 : left - x0 + part.shape[1]]
+        alpha[at] = np.maximum(alpha[at], part)
+        tone[at] = np.minimum(tone[at], light)
+    return Matte(alpha, tone)
+
+
+def scaled(matte: Matte, scale: float) -> Matte:
+    """Resize; an enlargement is smooth, a reduction averages."""
+    h, w = matte.alpha.shape
+    size = max(2, round(w * scale)), max(2, round(h * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    premultiplied = cv2.resize(matte.tone * matte.alpha, size, interpolation=how)
+    alpha = np.clip(cv2.resize(matte.alpha, size, interpolation=how), 0, 1)
+    return Matte(alpha, np.clip(premultiplied / np.maximum(alpha, 1e-3), 0, 255))
+
+
+def paste(
+    picture: Floats, matte: Matte, x: int, y: int, opacity: float, colour: Floats
+) -> Box | None:
+    """Blend `matte` into RGB float `picture` (h, w, 3) at (x, y), in place; return the visible box.
+
+    Returns None if nothing is inside the picture or the mark does not stand out from what is
+    under it, in which case the picture is left as it was.
+    """
+    h, w = matte.alpha.shape
+    bottom, right = min(h, picture.shape[0] - y), min(w, picture.shape[1] - x)
+    cut = np.s_[max(0, -y) : max(0, bottom), max(0, -x) : max(0, right)]
+    alpha = matte.alpha[cut]
+    if not alpha.size:
+        return None
+    x, y = max(0, x), max(0, y)
+    under = picture[y : y + alpha.shape[0], x : x + alpha.shape[1]]
+    cover = (alpha * opacity)[..., None]
+    over = under * (1 - cover) + colour * (matte.tone[cut][..., None] / 255) * cover
+    solid = alpha > 0.5
+    if not solid.any() or np.abs(over - under).mean(2)[solid].mean() < 9:
+        return None
+    x0, y0, x1, y1 = extent(alpha, VISIBLE)
+    picture[y : y + alpha.shape[0], x : x + alpha.shape[1]] = over
+    return x + x0, y + y0, x + x1, y + y1

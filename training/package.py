@@ -1,0 +1,113 @@
+"""Put trained weights into the package: ONNX, safetensors, architecture, and the manifest.
+
+python training/package.py --weights RUN/last.safetensors --version 1 [--measured RESULT.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import network
+import onnx
+import torch
+from safetensors.torch import load_file, save_file
+
+FOLDER = Path(__file__).parents[1] / "src" / "sorawm_pipeline" / "models"
+NAME = "sora-detector"
+STRIDE = 32
+IMAGE_SIZE = 640
+
+
+def export(model: torch.nn.Module, path: Path) -> None:
+    """Write ONNX with free batch, height and width, and the metadata that Ultralytics reads."""
+    head: Any = model.get_submodule("model")[-1]  # type: ignore[index]
+    head.export, head.format, head.dynamic = True, "onnx", True
+    sample = torch.zeros(2, 3, 352, 640)
+    model(sample)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (sample,),
+            str(path),
+            input_names=["images"],
+            output_names=["output0"],
+            dynamic_axes={
+                "images": {0: "batch", 2: "height", 3: "width"},
+                "output0": {0: "batch", 2: "anchors"},
+            },
+            opset_version=17,
+            dynamo=False,
+        )
+    graph = onnx.load(path)
+    metadata = {
+        "description": NAME,
+        "license": "AGPL-3.0-or-later",
+        "stride": str(STRIDE),
+        "task": "detect",
+        "batch": "1",
+        "imgsz": str([IMAGE_SIZE, IMAGE_SIZE]),
+        "names": str({0: "sora"}),
+        "channels": "3",
+        "end2end": "False",
+        "args": str({"dynamic": True, "nms": False}),
+    }
+    for key, value in metadata.items():
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--confidence", type=float, default=0.4)
+    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--measured", type=Path)
+    arguments = parser.parse_args()
+    model = network.build()
+    state = load_file(arguments.weights)
+    model.load_state_dict(state)
+    save_file({k: v.contiguous() for k, v in state.items()}, FOLDER / "detector.safetensors")
+    shutil.copyfile(network.ARCHITECTURE, FOLDER / "detector.yaml")
+    export(model.eval().fuse(verbose=False), FOLDER / "detector.onnx")
+    (FOLDER / "detector.safetensors").chmod(0o644)
+    files: dict[str, Any] = {}
+    for part in ("onnx", "safetensors", "yaml"):
+        content = (FOLDER / f"detector.{part}").read_bytes()
+        files[part] = {
+            "name": f"detector.{part}",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+        }
+    entry = {
+        "version": arguments.version,
+        "task": "detect",
+        "licence": "AGPL-3.0-or-later",
+        "files": files,
+        "class_names": ["sora"],
+        "stride": STRIDE,
+        "image_size": IMAGE_SIZE,
+        "confidence": arguments.confidence,
+        "recipe": {"folder": "training/", "seed": arguments.seed},
+        "measured": json.loads(arguments.measured.read_text()) if arguments.measured else None,
+    }
+    manifest = FOLDER / "models.json"
+    models = json.loads(manifest.read_text())["models"] if manifest.exists() else {}
+    models[NAME] = entry
+    manifest.write_text(json.dumps({"version": 1, "models": models}, indent=1) + "\n")
+    print(json.dumps(files, indent=1))
+
+
+if __name__ == "__main__":
+    main()
