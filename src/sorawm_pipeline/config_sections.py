@@ -136,8 +136,8 @@ class DetectConfig(Section):
 
 
 class InpaintConfig(Section):
-    method: Literal["telea", "ns", "none"] = Field(
-        default="telea", description='"telea", "ns" or "none"'
+    method: Literal["membrane", "telea", "ns", "none"] = Field(
+        default="membrane", description='"membrane", "telea", "ns" or "none"'
     )
     weights: FilePath | None = Field(
         default=None, description="the path of a weights file, or null"

@@ -9,7 +9,7 @@ from sorawm_pipeline.media.frame import Box, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE
 from sorawm_pipeline.media.planes import layout_of
 from sorawm_pipeline.vision.propagate import steadied
-from sorawm_pipeline.vision.restore import CONTEXT, Hole, inpainter_for
+from sorawm_pipeline.vision.restore import CONTEXT, Hole, MembraneInpainter, inpainter_for
 
 LAYOUTS = ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gbrp"]
 
@@ -26,7 +26,7 @@ def ramp(hole: Hole, name: str, level: int = 60) -> tuple[Plane, ...]:
     return tuple(planes)
 
 
-@pytest.mark.parametrize("method", ["telea", "ns"])
+@pytest.mark.parametrize("method", ["membrane", "telea", "ns"])
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_white_mark_on_a_slope_goes_away(method: str, name: str) -> None:
     layout = layout_of(name)
@@ -45,6 +45,18 @@ def test_a_white_mark_on_a_slope_goes_away(method: str, name: str) -> None:
         assert np.array_equal(filled[mask == 0], truth[mask == 0])
         error = np.abs(filled.astype(int) - truth.astype(int)) / (1 << (layout.depth - 8))
         assert error.max() < 12
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("corner", [Box(0, 0, 30, 20), Box(600, 340, 640, 360), Box(0, 0, 640, 360)])
+def test_a_membrane_at_the_edge_of_the_picture(name: str, corner: Box) -> None:
+    layout = layout_of(name)
+    hole = Hole(corner, 0, 640, 360, layout)
+    clean = ramp(hole, name)
+    filled = MembraneInpainter().fill(clean, hole.masks)
+    for new, old, mask in zip(filled, clean, hole.masks, strict=True):
+        assert np.array_equal(new[mask == 0], old[mask == 0])
+        assert old.min() <= new.min() <= new.max() <= old.max()
 
 
 def test_none_leaves_the_picture_alone() -> None:

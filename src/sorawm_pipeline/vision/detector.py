@@ -168,8 +168,13 @@ class Detector:
         import torch
 
         with torch.inference_mode():
-            tensor = torch.from_numpy(np.ascontiguousarray(images)).to(self._backend.device)
-            batch = tensor.permute(0, 3, 1, 2).contiguous().float().div_(255)
+            if self.device == "cpu":
+                planes = np.empty((count, 3, height, width), np.float32)
+                np.multiply(images.transpose(0, 3, 1, 2), np.float32(1 / 255), out=planes)
+                batch = torch.from_numpy(planes)
+            else:  # a quarter of the bytes travel to the GPU
+                pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+                batch = pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)
             output = self._backend(batch)
             raw = (output[0] if isinstance(output, (list, tuple)) else output).float().cpu().numpy()
         return [_decode(one, self.confidence, width, height) for one in raw]
@@ -248,6 +253,8 @@ def _load(weights: Weights, device: str, *, half: bool, threads: int | None) -> 
         torch.cuda.is_available() and (place.index or 0) < torch.cuda.device_count()
     ):
         raise DeviceError(f"there is no {device} on this machine that torch can use", kind="device")
+    if place.type == "cuda":
+        place = torch.device("cuda", place.index or 0)
     if place.type == "cpu" and threads and _RUNTIMES[weights.format] == "torch":
         torch.set_num_threads(threads)
     backend_class = AutoBackend

@@ -17,6 +17,9 @@ CONTEXT = 12
 temporal stage compares from frame to frame."""
 
 INPAINT_RADIUS = 3
+JACOBI_STEPS = 4
+COARSEST = 2
+NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
 DIFFUSION_FLAGS = {"telea": cv2.INPAINT_TELEA, "ns": cv2.INPAINT_NS}
 FEATHER = 4
 """Width in pixels of the soft edge around a hole."""
@@ -60,13 +63,57 @@ class DiffusionInpainter:
         return tuple(filled)
 
 
+class MembraneInpainter:
+    """Stretches a membrane over each hole: the smooth surface that its rim determines.
+
+    Push-pull over a pyramid (Gortler et al., "The lumigraph", 1996) with a few Jacobi steps of the
+    Laplace equation on each level. Against the diffusion fills it leaves no streaks and is many
+    times faster.
+    """
+
+    method = "membrane"
+
+    def fill(
+        self, planes: tuple[Plane, ...], holes: tuple[NDArray[np.uint8], ...]
+    ) -> tuple[Plane, ...]:
+        return tuple(
+            _from_float(_stretched(plane.astype(np.float32), hole == 0), plane)
+            for plane, hole in zip(planes, holes, strict=True)
+        )
+
+
+def _stretched(plane: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """`plane` (h, w) with smooth values where it is not `known`; known samples are untouched."""
+    if known.all() or not known.any():
+        return plane
+    height, width = plane.shape
+    if min(height, width) <= COARSEST:
+        return np.where(known, plane, plane[known].mean())
+    half = ((width + 1) // 2, (height + 1) // 2)
+    weight = known.astype(np.float32)
+    share = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
+    total = cv2.resize(plane * weight, half, interpolation=cv2.INTER_AREA)
+    coarse = _stretched((total / np.maximum(share, 1e-6)).astype(np.float32), share > 0)
+    surface = np.where(known, plane, cv2.resize(coarse, (width, height)))
+    for _ in range(JACOBI_STEPS):
+        relaxed = cv2.filter2D(surface, -1, NEIGHBOURS, borderType=cv2.BORDER_REPLICATE)
+        surface = np.where(known, plane, relaxed)
+    return surface
+
+
+def _from_float(surface: NDArray[np.float32], like: Plane) -> Plane:
+    return np.rint(surface).astype(like.dtype)
+
+
 def inpainter_for(method: str) -> Inpainter | None:
     """The inpainter of that name; None for `none`, which leaves the picture as it is.
 
     Raises:
         KeyError: no such method.
     """
-    return None if method == "none" else DiffusionInpainter(method)
+    if method == "none":
+        return None
+    return MembraneInpainter() if method == MembraneInpainter.method else DiffusionInpainter(method)
 
 
 class Hole:
