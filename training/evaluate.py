@@ -282,7 +282,7 @@ def main() -> None:
     )
     parser.add_argument("--confidence", type=float)
     parser.add_argument("--image-size", type=int)
-    parser.add_argument("--interpolation", default="AREA")
+    parser.add_argument("--interpolation", default="BILINEAR")
     parser.add_argument("--misses", type=Path, help="folder for pictures of what went wrong")
     arguments = parser.parse_args()
     if arguments.misses:

@@ -106,9 +106,8 @@ class LimitsConfig(Section):
             *("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "h263", "flv1"),
             *("ffv1", "ffvhuff", "huffyuv", "utvideo", "prores", "dnxhd", "mjpeg", "rawvideo"),
             *("dvvideo", "vc1", "wmv1", "wmv2", "wmv3", "theora"),
-            *("libdav1d", "msmpeg4", "flv"),  # decoders that are not named like their codec
         ),
-        description="a list of video codecs or decoders by their libav names",
+        description="a list of video codecs by their libav names",
     )
 
 

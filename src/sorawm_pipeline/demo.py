@@ -102,17 +102,17 @@ def place_of(index: int) -> Box | None:
 
 def draw_scene(index: int) -> Image8:
     """A landscape that drifts past, as RGB (HEIGHT, WIDTH, 3)."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    x, y = np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32)[:, None]
     drift = x + 1.5 * index
-    sky = np.stack([90 + y * 0.3, 130 + y * 0.25, 190 - y * 0.1], axis=-1)
     hills = 210 + 30 * np.sin(drift / 90) + 14 * np.sin(drift / 31)
-    meadow = np.stack(
-        [50 + 18 * np.sin(drift / 7), 105 + 22 * np.sin((drift + 2 * y) / 11), 40 + 0 * x], axis=-1
-    )
-    scene = np.where((y > hills)[..., None], meadow, sky)
-    sun = np.hypot(x - 470 + 0.4 * index, y - 80)
-    scene += np.clip(36 - sun, 0, 1)[..., None] * (np.array([250, 215, 120], np.float32) - scene)
-    return np.clip(scene, 0, 255).astype(np.uint8)
+    sky = [90 + y * 0.3, 130 + y * 0.25, 190 - y * 0.1]
+    meadow = [50 + 18 * np.sin(drift / 7), 105 + 22 * np.sin((drift + 2 * y) / 11), 40 + 0 * x]
+    sun = np.clip(36 - np.hypot(x - 470 + 0.4 * index, y - 80), 0, 1)
+    scene = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    for channel, light in enumerate((250, 215, 120)):
+        plane = np.where(y > hills, meadow[channel], sky[channel])
+        scene[..., channel] = plane + sun * (light - plane)
+    return scene
 
 
 def draw_mark(turn: float) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ class Limits:
         max_pixels: width times height of the video stream.
         max_seconds: duration that the container claims.
         formats: names of libav demuxers that may be used.
-        codecs: names of video decoders that may be used; empty means every one.
+        codecs: names of video codecs that may be decoded; empty means every one.
     """
 
     max_pixels: int
@@ -176,9 +176,10 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
             raise InputError(
                 f"{path} holds video of a codec that this build cannot decode", kind="unsupported"
             )
-        if limits.codecs and context.name not in limits.codecs:
+        codec = context.codec.canonical_name
+        if limits.codecs and codec not in limits.codecs:
             raise InputError(
-                f"{path} holds {context.name} video, which decode.limits.codecs does not allow",
+                f"{path} holds {codec} video, which decode.limits.codecs does not allow",
                 kind="unsupported",
             )
         _check_size(path, context.width, context.height, limits)
@@ -199,7 +200,7 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
             path=path.absolute(),
             format_name=container.format.name,
             stream_index=stream.index,
-            codec=context.codec.canonical_name,
+            codec=codec,
             display=Display.from_matrix(
                 picture.width, picture.height, matrix, sample_aspect or Fraction(1)
             ),
