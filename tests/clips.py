@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline.media.clip import Limits
+from sorawm_pipeline.media.clip import Limits, as_fraction
 from sorawm_pipeline.media.frame import Box
 
 FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg")
@@ -140,15 +140,17 @@ def pictures(path: Path) -> list[list[NDArray[np.generic]]]:
 
 def rgb(path: Path) -> list[Picture]:
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return [np.asarray(frame, np.uint8) for frame in frames]
 
 
 def times(path: Path) -> list[Fraction]:
     """Presentation times of the decoded frames, in seconds."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        base = Fraction(stream.time_base.numerator, stream.time_base.denominator)
-        return [frame.pts * base for frame in container.decode(stream)]
+        base = as_fraction(stream.time_base)
+        assert base is not None
+        return [base * (frame.pts or 0) for frame in container.decode(stream)]
 
 
 def packets(path: Path, kind: str) -> list[tuple[int | None, int | None, bytes]]:

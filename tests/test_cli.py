@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 import av
@@ -275,7 +276,7 @@ def test_a_full_disk(
     capsys: Say,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Full(encode.FileIO):
+    class Full(FileIO):
         def write(self, data: object) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -449,7 +449,7 @@ def test_huge_and_endless_files(tmp_path: Path) -> None:
 
 def test_the_configuration_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        PipelineConfig().detect.batch = 3  # type: ignore[misc]
+        PipelineConfig().detect.batch = 3
 
 
 def test_the_constructor_raises_config_errors_too() -> None:

@@ -55,8 +55,8 @@ def test_the_demo_cleans_its_clip(tmp_path: Path, capsys: pytest.CaptureFixture[
             worst = max(worst, float((difference**2).mean()))
     psnr = 10 * np.log10(255**2 / worst)
     assert psnr > 17, "the worst frame is a blur over the meadow, not a mark"
-    with Image.open(folder / "before-after.png") as picture:
-        assert picture.size == (2 * demo.WIDTH + 8, demo.HEIGHT)
+    with Image.open(folder / "before-after.png") as shown:
+        assert shown.size == (2 * demo.WIDTH + 8, demo.HEIGHT)
 
     assert cli.call(["demo", "--output", str(folder)]) == 1
     assert "--overwrite" in capsys.readouterr().err

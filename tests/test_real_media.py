@@ -19,7 +19,7 @@ MARK_LEVEL = 60
 CLEAN_LEVEL = 40
 
 
-def grey(path: Path) -> list[np.ndarray]:  # type: ignore[type-arg]
+def grey(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
 

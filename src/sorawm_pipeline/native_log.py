@@ -2,9 +2,10 @@
 
 PyAV can hand libav's messages to Python's logging, but its callback takes the GIL. When a thread
 that holds the GIL waits for one of libav's own threads (closing a decoder with frame threads does)
-and that thread has something to say, both wait forever: a damaged file hangs it, as a test shows. Here no
-message needs the GIL: libav prints as it would without Python, into a pipe that is never waited
-for, and a thread at the other end makes log lines of it. If it cannot keep up, messages are lost.
+and that thread has something to say, both wait forever: a damaged file hangs it, as a test shows.
+Here no message needs the GIL: libav prints as it would without Python, into a pipe that is never
+waited for, and a thread at the other end makes log lines of it. If it cannot keep up, messages are
+lost.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -162,7 +162,7 @@ class Pipeline:
         output: Path | str | None = None,
         *,
         overwrite: bool | None = None,
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress, None]:
         """Clean one clip and tell how it goes; the last event carries the report.
 
         Leaving the loop early cancels the clip. A slow consumer misses events, never the last one.

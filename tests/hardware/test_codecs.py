@@ -113,7 +113,7 @@ def libav_errors() -> Iterator[None]:
 
 @pytest.mark.usefixtures("libav_errors")
 def test_the_reason_is_what_libav_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec_probe._QUICK, "libx264", {"preset": "hasty"})  # type: ignore[arg-type]
+    monkeypatch.setitem(codec_probe._QUICK, "libx264", {"preset": "hasty"})
     result = codec_probe.probe("encoder", "h264", "libx264")
     assert result.reason is not None
     assert result.reason.startswith("Error setting preset/tune hasty")

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import InputError
-from sorawm_pipeline.media.frame import Box, Patch
+from sorawm_pipeline.media.frame import Box, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha, cut, paste
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of, plane_view
 
@@ -42,7 +41,7 @@ def picture(name: str, width: int = 50, height: int = 38, seed: int = 0) -> av.V
     return frame
 
 
-def samples(frame: av.VideoFrame, layout: PixelLayout) -> list[NDArray[np.generic]]:
+def samples(frame: av.VideoFrame, layout: PixelLayout) -> list[Plane]:
     return [plane_view(frame, index, layout).copy() for index in range(len(frame.planes))]
 
 
@@ -80,7 +79,7 @@ def test_only_samples_with_alpha_change(name: str, x: int, y: int, w: int, h: in
     alpha = np.zeros((box.height, box.width), np.uint16)
     alpha[1:, 1:] = OPAQUE // 2
     alpha[2:, 2:] = OPAQUE
-    fills = tuple((plane ^ 1).astype(layout.dtype) for plane in region)
+    fills = tuple(plane ^ np.ones_like(plane) for plane in region)
     patch = Patch(box, fills, chroma_alpha(alpha, layout))
 
     paste(frame, [patch], layout)
@@ -95,7 +94,7 @@ def test_only_samples_with_alpha_change(name: str, x: int, y: int, w: int, h: in
         assert np.array_equal(old[outside], new[outside])
         inside = np.zeros(old.shape, bool)
         inside[area.y0 : area.y1, area.x0 : area.x1] = patch.alpha[index] == OPAQUE
-        assert np.array_equal(old[inside] ^ 1, new[inside])
+        assert np.array_equal(old[inside] ^ np.ones_like(old[inside]), new[inside])
 
 
 def test_the_softest_edge_moves_samples_by_half() -> None:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sorawm_pipeline.errors import ConfigError, OutputError
-from sorawm_pipeline.media import boxes, lineage, manifest, provenance, signing, xmp
+from sorawm_pipeline.media import boxes, lineage, manifest, signing, xmp
 from sorawm_pipeline.media.provenance import (
     Credentials,
     Edit,
@@ -202,6 +202,10 @@ def flip(path: Path, marker: bytes, offset: int) -> None:
     path.write_bytes(data)
 
 
+def copied(source: Path, target: Path) -> Path:
+    return Path(shutil.copy(source, target))
+
+
 class Studio(NamedTuple):
     """Clips to start from; tests copy what they change."""
 
@@ -366,7 +370,7 @@ def test_the_xmp_packet_is_under_the_signature(studio: Studio, sealed: Seal) -> 
 def test_a_source_whose_hashes_fail_is_carried_but_not_vouched_for(
     studio: Studio, sealed: Seal, tmp_path: Path, marker: bytes, offset: int, code: str
 ) -> None:
-    broken = shutil.copy(studio.signed(), tmp_path / "broken.mp4")
+    broken = copied(studio.signed(), tmp_path / "broken.mp4")
     flip(broken, marker, offset)
 
     result, report = sealed(broken)
@@ -387,7 +391,7 @@ def test_a_source_whose_hashes_fail_is_carried_but_not_vouched_for(
 
 
 def test_xmp_is_no_way_around_hashes_that_fail(studio: Studio, tmp_path: Path) -> None:
-    plain = Path(shutil.copy(studio.plain(), tmp_path / "plain.mp4"))
+    plain = Path(copied(studio.plain(), tmp_path / "plain.mp4"))
     boxes.append_xmp(plain, SOURCE_XMP.encode())
     broken = sign_source(plain, tmp_path / "broken.mp4", studio.credentials)
     flip(broken, b"mdat", 100)
@@ -416,7 +420,7 @@ def test_a_remuxed_copy_is_reported_without_manifest(studio: Studio, tmp_path: P
 def test_a_manifest_that_cannot_be_read_is_reported(
     studio: Studio, sealed: Seal, tmp_path: Path
 ) -> None:
-    broken = shutil.copy(studio.signed(), tmp_path / "broken.mp4")
+    broken = copied(studio.signed(), tmp_path / "broken.mp4")
     flip(broken, b"jumb", 0)
 
     result, report = sealed(broken)
@@ -502,7 +506,7 @@ SOURCE_XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 def test_the_xmp_of_a_source_is_kept_and_extended(
     studio: Studio, sealed: Seal, tmp_path: Path, suffix: str
 ) -> None:
-    source = shutil.copy(studio.plain(suffix), tmp_path / f"source{suffix}")
+    source = copied(studio.plain(suffix), tmp_path / f"source{suffix}")
     boxes.append_xmp(source, SOURCE_XMP.encode())
 
     result, report = sealed(source, suffix)
@@ -549,7 +553,7 @@ def test_quicktime_keeps_xmp_in_its_own_place(studio: Studio, tmp_path: Path) ->
 def test_xmp_that_cannot_be_read_is_left_out_and_said_so(
     studio: Studio, sealed: Seal, tmp_path: Path, packet: bytes
 ) -> None:
-    source = shutil.copy(studio.plain(), tmp_path / "source.mp4")
+    source = copied(studio.plain(), tmp_path / "source.mp4")
     boxes.append_xmp(source, packet)
 
     result, report = sealed(source)
@@ -563,7 +567,7 @@ def test_xmp_that_cannot_be_read_is_left_out_and_said_so(
 def test_a_second_packet_replaces_the_first_and_moves_nothing(
     studio: Studio, tmp_path: Path
 ) -> None:
-    path = shutil.copy(studio.plain(), tmp_path / "clip.mp4")
+    path = copied(studio.plain(), tmp_path / "clip.mp4")
     before = path.read_bytes()
     boxes.append_xmp(path, b"first")
     boxes.append_xmp(path, b"second")
@@ -623,7 +627,7 @@ def test_no_address_in_a_file_is_called(studio: Studio, sealed: Seal, tmp_path: 
         link = (
             f'rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{address}"'
         )
-        source = shutil.copy(studio.plain(), tmp_path / "source.mp4")
+        source = copied(studio.plain(), tmp_path / "source.mp4")
         boxes.append_xmp(source, SOURCE_XMP.replace('rdf:about=""', link).encode())
 
         found = read_provenance(source)
@@ -782,14 +786,14 @@ def test_a_full_disk_is_said_before_signing(
     studio: Studio, sealed: Seal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage("/")._replace(free=100)
-    monkeypatch.setattr(provenance.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OutputError, match="free space") as caught:
         sealed(studio.signed())
     assert caught.value.kind == "no_space"
 
 
 def test_the_mode_of_the_file_is_kept(studio: Studio, tmp_path: Path) -> None:
-    path = shutil.copy(studio.plain(), tmp_path / "result.mp4")
+    path = copied(studio.plain(), tmp_path / "result.mp4")
     path.chmod(0o640)
     seal(
         path,

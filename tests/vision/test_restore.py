@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sorawm_pipeline.media.frame import Box, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE
-from sorawm_pipeline.media.planes import layout_of
+from sorawm_pipeline.media.planes import layout_of, rounded_like
 from sorawm_pipeline.vision.propagate import steadied
 from sorawm_pipeline.vision.restore import CONTEXT, Hole, MembraneInpainter, inpainter_for
 
@@ -33,7 +33,7 @@ def test_a_white_mark_on_a_slope_goes_away(method: str, name: str) -> None:
     hole = Hole(Box(40, 30, 101, 61), 6, 640, 360, layout)
     clean = ramp(hole, name)
     dirty = tuple(
-        np.where(mask > 0, (1 << layout.depth) - 1, plane).astype(layout.dtype)
+        rounded_like(np.where(mask > 0, (1 << layout.depth) - 1, plane), plane)
         for plane, mask in zip(clean, hole.masks, strict=True)
     )
     inpainter = inpainter_for(method)
@@ -48,7 +48,9 @@ def test_a_white_mark_on_a_slope_goes_away(method: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize("corner", [Box(0, 0, 30, 20), Box(600, 340, 640, 360), Box(0, 0, 640, 360)])
+@pytest.mark.parametrize(
+    "corner", [Box(0, 0, 30, 20), Box(600, 340, 640, 360), Box(0, 0, 640, 360)]
+)
 def test_a_membrane_at_the_edge_of_the_picture(name: str, corner: Box) -> None:
     layout = layout_of(name)
     hole = Hole(corner, 0, 640, 360, layout)
@@ -95,7 +97,10 @@ def test_a_hole_covers_its_mark_anywhere_in_the_picture(
     assert np.abs(edge).max() <= OPAQUE / 2, "the edge is soft"
 
 
-def patch(value: int, ring: int, box: Box = Box(0, 0, 32, 24)) -> Patch:
+HERE = Box(0, 0, 32, 24)
+
+
+def patch(value: int, ring: int, box: Box = HERE) -> Patch:
     alpha = np.zeros((24, 32), np.uint16)
     alpha[8:16, 8:24] = OPAQUE
     plane = np.where(alpha > 0, value, ring).astype(np.uint8)

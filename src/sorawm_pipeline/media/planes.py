@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import av
 import numpy as np
 from av.video.format import VideoFormat
+from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media.frame import Box, Plane
@@ -123,3 +124,9 @@ def plane_view(picture: av.VideoFrame, plane: int, layout: PixelLayout) -> Plane
     samples: Plane = np.frombuffer(memoryview(source), dtype=np.dtype(layout.dtype))
     stride = source.line_size // samples.itemsize
     return samples.reshape(-1, stride)[: source.height, : source.width]
+
+
+def rounded_like(values: NDArray[np.float32], plane: Plane) -> Plane:
+    """`values`, already in the plane's range, rounded to its samples."""
+    whole = np.rint(values)
+    return whole.astype(np.uint8) if plane.dtype == np.uint8 else whole.astype(np.uint16)

@@ -82,7 +82,7 @@ def _stated(path: Path) -> Origin:
 
 
 def read_tags(path: Path) -> dict[str, str]:
-    """The container's tags by upper-case name, from its header; the clip was probed within its limits before."""
+    """The container's tags by upper-case name; the clip was probed within its limits before."""
     import av
 
     options = {

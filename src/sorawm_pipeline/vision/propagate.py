@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Patch, Plane
+from sorawm_pipeline.media.planes import rounded_like
 
 RING_SIGMA = 2.0
 """Mean absolute change of the surroundings, in 8-bit steps, at which a neighbour counts e^-1/2."""
@@ -46,5 +47,5 @@ def _average(index: int, patch: Patch, others: Sequence[Patch], weights: Sequenc
     total = own.astype(np.float32)
     for other, weight in zip(others, weights, strict=True):
         total += np.float32(weight) * other.planes[index]
-    mean = np.rint(total / np.float32(1.0 + sum(weights))).astype(own.dtype)
+    mean = rounded_like(total / np.float32(1.0 + sum(weights)), own)
     return np.where(patch.alpha[index] > 0, mean, own)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
-from sorawm_pipeline.media.planes import PixelLayout
+from sorawm_pipeline.media.planes import PixelLayout, rounded_like
 
 CONTEXT = 12
 """Untouched pixels around the hole that a patch carries: what the fill grows from, and what the
@@ -77,7 +77,7 @@ class MembraneInpainter:
         self, planes: tuple[Plane, ...], holes: tuple[NDArray[np.uint8], ...]
     ) -> tuple[Plane, ...]:
         return tuple(
-            _from_float(_stretched(plane.astype(np.float32), hole == 0), plane)
+            rounded_like(_stretched(plane.astype(np.float32), hole == 0), plane)
             for plane, hole in zip(planes, holes, strict=True)
         )
 
@@ -99,10 +99,6 @@ def _stretched(plane: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[
         relaxed = cv2.filter2D(surface, -1, NEIGHBOURS, borderType=cv2.BORDER_REPLICATE)
         surface = np.where(known, plane, relaxed)
     return surface
-
-
-def _from_float(surface: NDArray[np.float32], like: Plane) -> Plane:
-    return np.rint(surface).astype(like.dtype)
 
 
 def inpainter_for(method: str) -> Inpainter | None:
