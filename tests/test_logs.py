@@ -89,11 +89,11 @@ def test_without_a_stream_it_is_stderr_of_the_moment(capsys: pytest.CaptureFixtu
 
 def test_libraries_come_through_the_same_formatter_from_warning_on() -> None:
     stream = start("debug")
-    library = logging.getLogger("ultralytics")
+    library = logging.getLogger("somebodys.library")
     library.info("chatter")
     library.warning("%d boxes", 3, extra={"model": "n"})
     (line,) = lines(stream)
-    assert (line["event"], line["logger"], line["level"]) == ("3 boxes", "ultralytics", "warning")
+    assert (line["event"], line["logger"], line["level"]) == ("3 boxes", library.name, "warning")
     assert line["model"] == "n"
 
 

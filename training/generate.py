@@ -225,7 +225,8 @@ def add_marks(
     boxes: list[Box] = []
     for _ in range(1 if rng.random() < 0.85 else int(rng.integers(2, MOST_MARKS))):
         name = handle(rng) if rng.random() < 0.12 else None
-        matte = mark(rng, "Sora" if rng.random() < 0.97 else word(rng), name)
+        said = "Sora" if rng.random() < 0.97 else word(rng)
+        matte = mark(rng, said, name, 0.4 if hard else 0.08)
         whole = 2.95 * 100  # natural width of icon and word, so that an icon alone keeps its size
         if hard and rng.random() < 0.6:
             wide = rng.uniform(22, 60)
@@ -234,7 +235,7 @@ def add_marks(
         else:
             wide = rng.uniform(45, 150)
         if matte.alpha.shape[1] < 1.5 * matte.alpha.shape[0]:
-            wide = max(wide, 40)  # an icon alone has no more than a few pixels below that
+            wide = max(wide, 36)  # an icon alone has no more than a few pixels below that
         matte = scaled(matte, scale * wide / whole)
         if rng.random() < 0.15:
             soft = cv2.GaussianBlur(matte.alpha, (0, 0), rng.uniform(0.3, 0.9) * scale)

@@ -119,13 +119,18 @@ def icon(rng: np.random.Generator, *, eyes: bool = True) -> Matte:
     return Matte(alpha[y0:y1, x0:x1].astype(np.float32), tone[y0:y1, x0:x1].astype(np.float32))
 
 
-def mark(rng: np.random.Generator, word: str = "Sora", name: str | None = None) -> Matte:
-    """Draw a whole mark at drawing size: icon, word at some stage of fading in, name below."""
+def mark(
+    rng: np.random.Generator, word: str = "Sora", name: str | None = None, alone: float = 0.08
+) -> Matte:
+    """Draw a whole mark at drawing size: icon, word at some stage of fading in, name below.
+
+    `alone` is the chance of an icon without a word.
+    """
     bold, latin = fonts()
     cloud = icon(rng)
     height, width = cloud.alpha.shape
     stage = rng.random()
-    fade = 0.0 if stage < 0.08 else rng.uniform(0.15, 1) if stage < 0.16 else 1.0
+    fade = 0.0 if stage < alone else rng.uniform(0.15, 1) if stage < alone + 0.08 else 1.0
     pieces: list[tuple[Floats, Floats, int, int]] = [(cloud.alpha, cloud.tone, 0, 0)]
     if fade:
         face = str(rng.choice(bold))
