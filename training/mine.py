@@ -2,8 +2,7 @@
 
     python training/mine.py --cache C --weights RUN/last.safetensors --output SHARDS --name hard0
 
-The architecture is looked for beside the weights, as `last.yaml`. The trainer takes the new shard
-up in its next round.
+ONNX weights are faster. The trainer takes the new shard up in its next round.
 """
 
 from __future__ import annotations
@@ -38,7 +37,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=120)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    shutil.copyfile(network.ARCHITECTURE, arguments.weights.with_suffix(".yaml"))
+    if arguments.weights.suffix == ".safetensors":
+        shutil.copyfile(network.ARCHITECTURE, arguments.weights.with_suffix(".yaml"))
     detector = Detector(find_weights(arguments.weights), confidence=arguments.confidence, threads=1)
     cache = Cache.open(arguments.cache)
     rng = np.random.default_rng([arguments.seed, *arguments.name.encode()])
