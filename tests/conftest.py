@@ -28,6 +28,7 @@ class WhiteDetector:
 
     runtime = "onnxruntime"
     device = "cpu"
+    confidence = 0.2
     weights_sha256 = "0" * 64
 
     def __init__(self) -> None:

@@ -276,6 +276,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--weights", help="default: the packaged detector")
     parser.add_argument("--sizes", default=SIZES)
+    parser.add_argument("--take", type=int, help="so many sizes per source, in turn; default all")
     parser.add_argument("--crf", default="20,23,28", help="taken in turn")
     parser.add_argument(
         "--step", type=int, default=5, help="use every so many-th frame of the mark clip"
@@ -295,8 +296,11 @@ def main() -> None:
     by_size: dict[str, Score] = {}
     total = Score()
     crfs = itertools.cycle(int(v) for v in arguments.crf.split(","))
+    sizes = arguments.sizes.split(",")
+    take = arguments.take or len(sizes)
+    turn = itertools.cycle(sizes)
     for source in arguments.sources:
-        for size, crf in zip(arguments.sizes.split(","), crfs, strict=False):
+        for size, crf in zip(itertools.islice(turn, take), crfs, strict=False):
             score = measure(
                 detector,
                 source,

@@ -11,6 +11,7 @@ from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
 from sorawm_pipeline.hardware.gpu import GpuSampler
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
+from sorawm_pipeline.stages.detect import DOUBTFUL
 from sorawm_pipeline.vision.detector import Detector
 from sorawm_pipeline.vision.weights import find_weights
 
@@ -119,10 +120,12 @@ async def _close(warm: WarmDetector) -> None:
 def _load(config: PipelineConfig) -> Detector:
     device = resolve_device(config.device)
     weights = find_weights(config.detect.weights, device=device)
+    asked = config.detect.confidence
+    believe = weights.confidence if asked is None else asked
     return Detector(
         weights,
         device=device,
-        confidence=config.detect.confidence,
+        confidence=believe * DOUBTFUL,
         image_size=config.detect.image_size,
         half=config.detect.half,
     )

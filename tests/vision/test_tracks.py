@@ -8,11 +8,12 @@ from sorawm_pipeline.media.frame import Box, Mark
 from sorawm_pipeline.vision.tracks import CONFIRMATIONS, Marks, Tracks
 
 WINDOW = 5
+BELIEVE = 0.5
 PLACES = (Box(30, 110, 180, 160), Box(520, 610, 670, 660), Box(30, 1110, 180, 1160))
 
 
 def follow(sightings: list[Marks], window: int = WINDOW) -> list[Marks]:
-    tracks = Tracks(window)
+    tracks = Tracks(window, BELIEVE)
     decided = [marks for seen in sightings for marks in tracks.push(seen)]
     assert len(decided) == max(0, len(sightings) - tracks.delay)
     return decided + tracks.flush()
@@ -119,6 +120,13 @@ def test_one_mark_seen_twice_is_one() -> None:
     assert all([mark.box for mark in marks] == [PLACES[0]] for marks in follow(sightings))
 
 
+def test_doubtful_sightings_count_only_beside_a_believed_one() -> None:
+    doubtful = [Mark(PLACES[0], 0.3)]
+    assert follow([doubtful] * 30) == [[]] * 30
+    marks = follow([doubtful] * 10 + [seen(PLACES[0])] + [doubtful] * 10)
+    assert [index for index, found in enumerate(marks) if found] == list(range(7, 14))
+
+
 @pytest.mark.parametrize("length", [3, 5, 8])
 def test_a_mark_of_a_few_frames_is_found(length: int) -> None:
     sightings = [seen(PLACES[2]) if 20 <= i < 20 + length else [] for i in range(50)]
@@ -140,7 +148,7 @@ def test_the_shortest_clips_keep_their_marks(frames: int) -> None:
 
 @given(st.integers(0, 12), st.integers(0, 40))
 def test_one_list_for_each_frame_and_the_delay_is_exact(window: int, frames: int) -> None:
-    tracks = Tracks(window)
+    tracks = Tracks(window, BELIEVE)
     out = 0
     for index in range(frames):
         out += len(tracks.push([]))

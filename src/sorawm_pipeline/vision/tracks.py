@@ -2,7 +2,8 @@
 
 Three passes run one behind the other over a sliding window, so that nothing needs the whole clip:
 
-1. prune: a sighting that no other frame nearby confirms at the same place is an outlier;
+1. prune: a sighting that no other frame nearby confirms at the same place is an outlier, and a
+   doubtful one counts only beside one that is believed (as in ByteTrack, Zhang et al., 2022);
 2. fill: a frame without a mark between two frames that agree on one place has it too, while two
    frames that disagree are the two sides of a jump, across which nothing is filled;
 3. steady: a mark's box is the median over its run, and keeps still until that median moves.
@@ -11,6 +12,7 @@ Three passes run one behind the other over a sliding window, so that nothing nee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from statistics import median
 
 from sorawm_pipeline.media.frame import Box, Mark
@@ -41,13 +43,14 @@ class Tracks:
     each frame and in the same order.
 
     Args:
+        believe: confidence, 0 to 1, from which a sighting is believed; those below are doubtful.
         window: frames on either side that may fill a gap and steady a box; a gap of up to
             `2 * window - 1` frames is filled.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, believe: float) -> None:
         self._passes = (
-            Lookaround(CONFIRM_WINDOW, _pruned),
+            Lookaround(CONFIRM_WINDOW, partial(_pruned, believe)),
             Lookaround(window, _filled),
             Lookaround(window, _Steady()),
         )
@@ -76,13 +79,18 @@ def match(box: Box, marks: Sequence[Mark]) -> Mark | None:
     return best if best is not None and best.box.iou(box) >= SAME_PLACE_IOU else None
 
 
-def _pruned(window: Sequence[Marks], here: int) -> Marks:
+def _pruned(believe: float, window: Sequence[Marks], here: int) -> Marks:
     others = [marks for index, marks in enumerate(window) if index != here]
     needed = min(CONFIRMATIONS, len(others))
     kept: Marks = []
     for mark in sorted(window[here], key=lambda mark: -mark.confidence):
-        confirmed = sum(any(_confirms(other.box, mark.box) for other in marks) for marks in others)
-        if confirmed >= needed and match(mark.box, kept) is None:
+        confirming = [
+            max(found)
+            for marks in others
+            if (found := [m.confidence for m in marks if _confirms(m.box, mark.box)])
+        ]
+        believed = max([mark.confidence, *confirming]) >= believe
+        if believed and len(confirming) >= needed and match(mark.box, kept) is None:
             kept.append(mark)
     return kept
 
