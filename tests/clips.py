@@ -110,12 +110,10 @@ def audio_only(path: Path) -> Path:
     return path
 
 
-def faststart(source: Path, target: Path) -> Path:
-    """The same packets with the index in front."""
-    with (
-        av.open(str(source)) as before,
-        av.open(str(target), "w", options={"movflags": "faststart"}) as after,
-    ):
+def remuxed(source: Path, target: Path, flags: str = "") -> Path:
+    """The same packets in another container, or with other `movflags`."""
+    options = {"movflags": flags} if flags else {}
+    with av.open(str(source)) as before, av.open(str(target), "w", options=options) as after:
         stream = after.add_stream_from_template(before.streams.video[0])
         for packet in before.demux(video=0):
             if packet.dts is not None:

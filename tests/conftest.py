@@ -28,7 +28,6 @@ class WhiteDetector:
 
     runtime = "onnxruntime"
     device = "cpu"
-    confidence = 0.2
     weights_sha256 = "0" * 64
 
     def __init__(self) -> None:
@@ -58,9 +57,9 @@ def detectors(monkeypatch: pytest.MonkeyPatch) -> list[WhiteDetector]:
     """Every detector that the pipeline loads during the test."""
     loaded: list[WhiteDetector] = []
 
-    def load(config: PipelineConfig) -> WhiteDetector:
+    def load(config: PipelineConfig) -> tuple[WhiteDetector, float]:
         loaded.append(WhiteDetector())
-        return loaded[-1]
+        return loaded[-1], 0.4
 
     monkeypatch.setattr(warm, "_load", load)
     return loaded

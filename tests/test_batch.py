@@ -15,7 +15,7 @@ from sorawm_pipeline.batch import Stop, clean_all
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.pipeline import Progress
 from sorawm_pipeline.plan import Planned
-from sorawm_pipeline.report import ClipReport
+from sorawm_pipeline.report import ClipReport, ErrorReport
 
 
 class Audience:
@@ -49,12 +49,13 @@ class Scripted:
     async def __aexit__(self, *_: object) -> None:
         assert self.running == 0
 
-    async def process(self, source: Path, output: Path, **_: Any) -> ClipReport:
+    async def attempt(self, source: Path, output: Path, **_: Any) -> ClipReport:
         self.running += 1
         try:
             match source.name:
                 case "bad":
-                    raise InputError("bad is damaged")
+                    error = ErrorReport.of(InputError("bad is damaged"))
+                    return ClipReport(input="bad", status="failed", error=error)
                 case "once":
                     os.kill(os.getpid(), signal.SIGTERM)
                     await _turns()

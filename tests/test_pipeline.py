@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from sorawm_pipeline.errors import (
 from sorawm_pipeline.media.clip import as_fraction
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.vision import restore
-from tests.clips import MARK, Clip, faststart, packets, pictures, rgb, scene, times
+from tests.clips import MARK, Clip, packets, pictures, remuxed, rgb, scene, times
 from tests.conftest import WhiteDetector
 
 MakeClip = Callable[[str, Clip], Path]
@@ -362,16 +361,64 @@ async def test_a_stage_that_breaks_is_named_and_leaves_nothing(
     assert (report.error.kind, report.error.stage) == ("internal", "inpaint")
 
 
-async def test_a_clip_cut_short_is_never_published(make_clip: MakeClip, tmp_path: Path) -> None:
-    whole = make_clip("clip.mp4", replace(Clip(frames=60), tags=(("title", "x"),)))
-    faststart(whole, tmp_path / "fast.mp4")
-    data = (tmp_path / "fast.mp4").read_bytes()
-    cut = tmp_path / "cut.mp4"
+@pytest.mark.parametrize(
+    ("suffix", "flags"),
+    [(".mp4", "faststart"), (".mp4", "frag_keyframe+empty_moov"), (".mkv", ""), (".avi", "")],
+)
+async def test_a_clip_cut_short_is_never_published(
+    suffix: str, flags: str, make_clip: MakeClip, tmp_path: Path
+) -> None:
+    if suffix == ".avi":  # its muxer wants packets as its own encoder makes them
+        whole = make_clip("whole.avi", Clip(frames=60, options=(("bf", "0"),)))
+    else:
+        whole = remuxed(make_clip("clip.mp4", Clip(frames=60)), tmp_path / f"w{suffix}", flags)
+    data = whole.read_bytes()
+    cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(data[: int(len(data) * 0.6)])
+    with pytest.raises(InputError, match="cut short"):
+        await Pipeline(config()).process(cut, tmp_path / "out" / cut.name)
+    assert not (tmp_path / "out").exists()
+    report = await Pipeline(config()).process(whole, tmp_path / "out" / whole.name)
+    assert report.frames.encoded == 60
+
+
+async def test_an_index_that_promises_too_much_is_noticed_at_the_end(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sorawm_pipeline.media.clip.missing_bytes", lambda path: 0)
+    whole = remuxed(make_clip("clip.mp4", Clip(frames=60)), tmp_path / "whole.mp4", "faststart")
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
+    pipeline = Pipeline(config())
     with pytest.raises(InputError, match=r"cut short|damaged") as caught:
-        await Pipeline(config()).process(cut, tmp_path / "out" / "cut.mp4")
+        await pipeline.process(cut, tmp_path / "out" / "cut.mp4")
     assert caught.value.stage == "decode"
     assert list((tmp_path / "out").iterdir()) == []
+    report = await pipeline.attempt(cut, tmp_path / "out" / "cut.mp4")
+    assert report.status == "failed"
+    assert 0 < report.frames.decoded < 60
+    assert report.stages["decode"].items == report.frames.decoded
+    assert report.wall_s > 0
+
+
+async def test_a_lost_packet_of_a_broadcast_loses_no_more_than_itself(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    source = make_clip("clip.ts", Clip(frames=100))
+    data = bytearray(source.read_bytes())
+    middle = len(data) // 2 // 188 * 188
+    del data[middle : middle + 188]
+    source.write_bytes(data)
+    report = await Pipeline(config()).process(source, tmp_path / "out.ts")
+    assert report.frames.encoded >= 99
+
+
+async def test_recordings_that_were_joined_are_refused(make_clip: MakeClip, tmp_path: Path) -> None:
+    source = make_clip("clip.ts", Clip(frames=60))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(source.read_bytes() * 2)
+    with pytest.raises(InputError, match="jump back"):
+        await Pipeline(config()).process(joined, tmp_path / "out.ts")
 
 
 async def test_memory_runs_out_in_a_batch(
@@ -393,12 +440,14 @@ async def test_memory_runs_out_in_a_batch(
 async def test_a_memory_budget_bounds_the_live_frames(make_clip: MakeClip, tmp_path: Path) -> None:
     source = make_clip("clip.mp4", Clip(frames=60))
     wide = await Pipeline(config()).process(source, tmp_path / "wide.mp4")
-    tight = await Pipeline(config(memory={"budget": 500_000})).process(
+    budget = 1_400_000
+    tight = await Pipeline(config(memory={"budget": budget})).process(
         source, tmp_path / "tight.mp4"
     )
     assert wide.live_frames is not None
     assert tight.live_frames is not None
     assert tight.live_frames.bound < wide.live_frames.bound
+    assert tight.live_frames.bound * 96 * 64 * 3 // 2 <= budget < wide.live_frames.bound * 9216
     with pytest.raises(ConfigError, match=r"memory\.budget"):
         await Pipeline(config(memory={"budget": 50_000})).process(source, tmp_path / "no.mp4")
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.pipeline import Pipeline, Progress
 from sorawm_pipeline.plan import Planned
 from sorawm_pipeline.report import ClipReport, ErrorReport
@@ -110,17 +109,8 @@ async def _clean(
     pipeline: Pipeline, clip: Planned, overwrite: bool, listener: Listener
 ) -> ClipReport:
     if clip.error is not None:
-        return failed(clip, clip.error)
-    try:
-        return await pipeline.process(
-            clip.source,
-            clip.output,
-            overwrite=overwrite or None,
-            on_progress=listener.progressed,
-        )
-    except PipelineError as error:
-        return failed(clip, error)
-
-
-def failed(clip: Planned, error: PipelineError) -> ClipReport:
-    return ClipReport(input=str(clip.source), status="failed", error=ErrorReport.of(error))
+        error = ErrorReport.of(clip.error)
+        return ClipReport(input=str(clip.source), status="failed", error=error)
+    return await pipeline.attempt(
+        clip.source, clip.output, overwrite=overwrite or None, on_progress=listener.progressed
+    )

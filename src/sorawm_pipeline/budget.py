@@ -8,25 +8,45 @@ from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import ConfigError
 from sorawm_pipeline.media.clip import ClipInfo
 
-AUTO_BATCH = {"cpu": 8, "cuda": 32}
+AUTO_BATCH = {"cpu": 4, "cuda": 32}
 """Largest batch that `auto` grows to; on a CPU larger ones gain nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Sizes of one clip's corridor.
+    """Sizes of one clip's corridor, in frames.
 
     Attributes:
-        capacity: frames per queue.
+        capacity: what a queue holds, at least.
         detect_batch, inpaint_batch: largest batches.
-        fixed_detect, fixed_inpaint: whether these are the user's numbers and not a cap to grow to.
     """
 
     capacity: int
     detect_batch: int
     inpaint_batch: int
-    fixed_detect: bool
-    fixed_inpaint: bool
+
+    @property
+    def capacities(self) -> tuple[int, int, int, int]:
+        """What each queue holds, from decode on: as much as the batch of the stage behind it."""
+        return (
+            max(self.capacity, self.detect_batch),
+            max(self.capacity, self.inpaint_batch),
+            self.capacity,
+            self.capacity,
+        )
+
+    @property
+    def frames(self) -> int:
+        """Most frames in the queues and in batches; temporal and encode take what a queue holds."""
+        batches = self.detect_batch + self.inpaint_batch + 2 * self.capacity
+        return sum(self.capacities) + batches
+
+    def halved(self) -> Room:
+        sizes = self.capacity, self.detect_batch, self.inpaint_batch
+        return Room(*(max(1, size // 2) for size in sizes))
+
+
+SMALLEST = Room(1, 1, 1)
 
 
 def frame_bytes(clip: ClipInfo) -> int:
@@ -48,30 +68,18 @@ def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> 
     """
     auto = AUTO_BATCH["cuda" if device.startswith("cuda") else "cpu"]
     detect, inpaint = config.detect.batch, config.inpaint.batch
-    sizes = [
-        config.queues.capacity,
-        auto if detect == "auto" else detect,
-        auto if inpaint == "auto" else inpaint,
-    ]
+    room = Room(
+        capacity=config.queues.capacity,
+        detect_batch=auto if detect == "auto" else detect,
+        inpaint_batch=auto if inpaint == "auto" else inpaint,
+    )
     budget = config.memory.budget
-    while budget is not None and (held + _moving(sizes)) * frame_bytes(clip) > budget:
-        if max(sizes) == 1:
-            least = (held + _moving(sizes)) * frame_bytes(clip)
+    while budget is not None and (held + room.frames) * frame_bytes(clip) > budget:
+        if room == SMALLEST:
+            least = (held + room.frames) * frame_bytes(clip)
             raise ConfigError(
                 f"memory.budget of {budget} bytes is too small for {clip.width}x{clip.height}: "
                 f"this clip needs at least {least}; lower temporal.window or raise the budget"
             )
-        sizes = [max(1, size // 2) for size in sizes]
-    return Room(
-        capacity=sizes[0],
-        detect_batch=sizes[1],
-        inpaint_batch=sizes[2],
-        fixed_detect=detect != "auto",
-        fixed_inpaint=inpaint != "auto",
-    )
-
-
-def _moving(sizes: list[int]) -> int:
-    """Frames in the four queues, in the two model stages, and in temporal and encode."""
-    capacity, detect, inpaint = sizes
-    return 4 * capacity + detect + inpaint + 2 * capacity
+        room = room.halved()
+    return room

@@ -71,13 +71,17 @@ def run(
 
     from sorawm_pipeline.batch import clean_all
     from sorawm_pipeline.console import Reporter
+    from sorawm_pipeline.job import credentials, state_folder
+    from sorawm_pipeline.media.provenance import identity
     from sorawm_pipeline.native_log import native_output_logged
     from sorawm_pipeline.pipeline import Pipeline
     from sorawm_pipeline.plan import plan
     from sorawm_pipeline.report import Report, write_json
 
+    identity(credentials(config), state_folder())
     with native_output_logged(), Reporter(progress) as reporter:
         clips = plan(config, inputs, output)
+        _check_report(report, [clip.source for clip in clips])
         reports = asyncio.run(
             clean_all(Pipeline(config), clips, overwrite=overwrite, listener=reporter)
         )
@@ -108,6 +112,7 @@ def detect(
         log_format: Log lines for people or as JSON.
     """
     config = _config(pipeline, set_ or [], log_format)
+    _check_report(report, [input])
 
     from sorawm_pipeline.native_log import native_output_logged
     from sorawm_pipeline.pipeline import Pipeline
@@ -133,7 +138,9 @@ def demo(*, output: Path = Path("demo-output"), overwrite: Flag = False) -> int:
         overwrite: Replace what is in it from an earlier demo.
     """
     from sorawm_pipeline import demo as show
+    from sorawm_pipeline.logs import configure
 
+    configure("warning")
     return show.run(output, overwrite=overwrite)
 
 
@@ -221,6 +228,19 @@ def _config(path: Path, overrides: list[str], log_format: str | None) -> Pipelin
     config = PipelineConfig.from_yaml(path, overrides)
     configure(config.log.level, config.log.format)
     return config
+
+
+def _check_report(report: Path | None, inputs: list[Path]) -> None:
+    """Refuse a report that cannot be written before work that takes hours, not after it."""
+    if report is None:
+        return
+    folder = report.resolve().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"--report {report}: {folder} is not a folder that can be written to")
+    if report.is_dir():
+        raise ConfigError(f"--report {report} is a folder")
+    if report.resolve() in {path.resolve() for path in inputs}:
+        raise ConfigError(f"--report {report} is an input")
 
 
 def call(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import PurePath
@@ -20,7 +21,7 @@ PLAIN_INTERVAL_S = 5.0
 
 
 class Reporter:
-    """Tells how a call goes: a bar per clip on a terminal, a line now and then elsewhere."""
+    """Tells how a call goes: `auto` draws a bar on a terminal, `plain` says a line now and then."""
 
     def __init__(self, mode: ProgressMode) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -81,16 +82,22 @@ class Reporter:
         match report.status:
             case "done":
                 frames = report.frames
-                print(
+                self._result(
                     f"done: {name} -> {report.output} ({frames.marked} of {frames.encoded} frames "
-                    f"marked, {report.fps:.1f} fps)",
-                    flush=True,
+                    f"marked, {report.fps:.1f} fps)"
                 )
             case "failed":
                 assert report.error is not None
                 self.warned(report.error.message)
             case status:
                 self.warned(f"{name}: {status}")
+
+    def _result(self, line: str) -> None:
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            # The reader has gone, as in `run ... | head -1`; the clips are still to be done.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def warned(self, message: str) -> None:
         self._console.print(message, markup=False, style="bold" if self._bars else None)

@@ -35,24 +35,24 @@ from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
 from sorawm_pipeline.vision.restore import inpainter_for
 from sorawm_pipeline.vision.runs import Run
+from sorawm_pipeline.vision.tracks import Tracks
 from sorawm_pipeline.warm import WarmDetector
 
 AI_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media made by a trained model."""
 
-LABEL_FRAMES = 10
-"""A visible generator's mark that stays this long is believed to be one."""
+LABEL_FRAMES, LABEL_CONFIDENCE = 30, 0.5
+"""A generator's mark seen on as many frames, with this mean confidence, is believed to be one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
     """The stages of one clip, in order; `last` is encode, or collect where nothing is written.
 
-    `capacity` is what each queue between them holds.
+    `capacities` are those of the queues between them.
     """
 
-    capacity: int
-
+    capacities: tuple[int, ...]
     decode: Decode
     detect: Detect
     middle: tuple[Stage[Any, Any], ...]
@@ -64,70 +64,85 @@ class Stages:
 
 
 class ClipJob:
-    """Prepare, build the stages, finish. Used once."""
+    """Prepare, build the stages, seal, publish. Used once."""
 
     def __init__(self, config: PipelineConfig, source: Path) -> None:
         self.config = config
         self.source = source
-        limits = config.decode.limits
-        self.limits = Limits(limits.max_pixels, limits.max_seconds, limits.formats, limits.codecs)
+        self.limits = Limits.of(config.decode.limits)
+        self.removes = config.inpaint.method != "none"
+        done = "removed where found" if self.removes else "none removed"
         self.edit = Edit(
             f"sorawm-pipeline {__version__}",
-            "visible overlay marks looked for and removed where found",
+            f"picture re-encoded; visible overlay marks looked for, {done}",
             datetime.now(UTC),
         )
         self.clip: ClipInfo
         self.target: Target | None = None
         self.origin: SourceProvenance
+        self.settings: EncodeSettings
 
     def prepare(self, output: Path | None, *, overwrite: bool) -> None:
-        """Check the output's place (None: nothing is written), probe, read the provenance.
+        """Check everything that can be known before the first frame; None: nothing is written.
 
         Raises:
             InputError: the source is not a clip that can be cleaned.
             OutputError: the result may not be written there.
+            ConfigError: the container cannot hold the codec, or the credentials cannot be used.
         """
         self.clip = probe(self.source, self.limits)
         if output is not None:
             self.target = Target.prepare(self.source, output, overwrite=overwrite)
             self.origin = provenance.read_provenance(self.source)
+            self.settings = self._settings(self.target)
+            provenance.identity(credentials(self.config), state_folder())
 
     def stages(self, warm: WarmDetector) -> Stages:
         """Build the stages around a loaded detector.
 
         Raises:
-            ConfigError: the memory budget is too small, or the container cannot hold the codec.
+            ConfigError: the memory budget is too small.
         """
         config, clip = self.config, self.clip
         window = config.temporal.window
         decode = Decode(clip, self.limits)
-        room = room_for(clip, config, warm.detector.device, decode.held + 3 * window)
-        detect_cap = warm.batch_cap(room.detect_batch, fixed=room.fixed_detect)
-        detect = Detect(clip, warm.detector, detect_cap, window)
+        held = decode.held + Tracks.delay_for(window) + window
+        if self.target is not None:
+            held += self.settings.choice.delay
+        room = room_for(clip, config, warm.detector.device, held)
+        detect = Detect(
+            clip,
+            warm.detector,
+            warm.batch_cap(room.detect_batch, config.detect.batch),
+            Tracks(window, warm.believe),
+        )
         if self.target is None:
-            return Stages(room.capacity, decode, detect, (), Collect(clip.display, room.capacity))
+            collect = Collect(clip.display, room.capacity)
+            return Stages((room.capacities[0], room.capacity), decode, detect, (), collect)
         inpaint = Inpaint(
             clip,
             inpainter_for(config.inpaint.method),
-            warm.batch_cap(room.inpaint_batch, fixed=room.fixed_inpaint),
+            warm.batch_cap(room.inpaint_batch, config.inpaint.batch),
             config.inpaint.margin,
         )
         temporal = Temporal(window, clip.layout.depth, room.capacity)
-        encode = Encode(clip, self.limits, self.target.temporary, self._settings(), room.capacity)
-        return Stages(room.capacity, decode, detect, (inpaint, temporal), encode)
+        encode = Encode(clip, self.limits, self.target.temporary, self.settings, room.capacity)
+        return Stages(room.capacities, decode, detect, (inpaint, temporal), encode)
 
-    def finish(self, stages: Stages) -> ProvenanceReport:
-        """Say in the finished file what it is, sign it, and give it its final name.
+    def seal(self, stages: Stages) -> ProvenanceReport:
+        """Say in the finished file, and beside it where it cannot, what it is; sign it.
 
         Raises:
-            OutputError: the disk refuses, or the name was taken meanwhile.
+            OutputError: the disk refuses.
         """
         assert self.target is not None
         runs = stages.detect.runs
         origin = self._stated_origin(runs.all())
+        changed = runs.marked_frames if self.removes else 0
+        concluded = "; origin concluded from a visible mark" if origin != self.origin else ""
         edit = replace(
             self.edit,
-            description=f"{self.edit.description}; {runs.marked_frames} frames changed",
+            description=f"{self.edit.description}; {changed} frames changed{concluded}",
         )
         finished = self.target.temporary
         report = provenance.seal(
@@ -136,40 +151,42 @@ class ClipJob:
             source=origin,
             edit=edit,
             digital_source_type=origin.digital_source_type,
-            credentials=self._credentials(),
+            credentials=credentials(self.config),
             state_dir=state_folder(),
         )
-        beside = provenance.statement_beside(
-            finished, self.source, edit, origin.digital_source_type
-        )
-        if beside is not None:
-            self.target.publish_beside(".xmp", beside)
-        self.target.publish()
+        if not report.signed:
+            self.target.beside = provenance.statement_beside(
+                finished, self.source, edit, origin.digital_source_type
+            )
         return report
+
+    def publish(self) -> None:
+        """Give the result its final name.
+
+        Raises:
+            OutputError: the disk refuses, or the name was taken meanwhile.
+        """
+        assert self.target is not None
+        self.target.publish()
 
     def discard(self) -> None:
         """Remove an unpublished result."""
         if self.target is not None:
             self.target.discard()
 
-    def _settings(self) -> EncodeSettings:
-        assert self.target is not None
-        encode = self.config.encode
-        muxer = muxer_for(self.target.path.name, self.clip.format_name)
+    def _settings(self, target: Target) -> EncodeSettings:
+        encode, clip = self.config.encode, self.clip
+        muxer = muxer_for(target.path.name, clip.format_name)
+        choice = choose_encoder(encode.codec, clip.codec, muxer, rgb=clip.layout.rgb)
+        origin = self.origin
         return EncodeSettings(
-            choice=choose_encoder(encode.codec, self.clip.codec, muxer),
+            choice=choice,
             muxer=muxer,
             preset=encode.preset,
             crf=encode.crf,
             bitrate=encode.bitrate,
-            tags=provenance.container_tags(self.origin, self.edit, self.origin.digital_source_type),
+            tags=provenance.container_tags(origin, self.edit, origin.digital_source_type),
         )
-
-    def _credentials(self) -> Credentials | None:
-        wanted = self.config.provenance
-        if wanted.certificate is None or wanted.key is None:
-            return None
-        return Credentials(wanted.certificate, wanted.key)
 
     def _stated_origin(self, runs: Sequence[Run]) -> SourceProvenance:
         """What the source says of itself, its visible mark included.
@@ -177,7 +194,10 @@ class ClipJob:
         A generator's visible mark is its own statement that the picture was generated. Removing
         it must not remove the statement, so it is carried on in machine-readable form.
         """
-        labelled = any(run.frames >= LABEL_FRAMES for run in runs)
+        seen = [(run.frames - run.filled_frames, run.confidence) for run in runs]
+        frames = sum(count for count, _ in seen)
+        mean = sum(count * confidence for count, confidence in seen) / max(1, frames)
+        labelled = frames >= LABEL_FRAMES and mean >= LABEL_CONFIDENCE
         builtin = self.config.detect.weights == "builtin"
         if self.origin.digital_source_type is None and builtin and labelled:
             return replace(
@@ -187,6 +207,14 @@ class ClipJob:
                 generator=self.origin.generator or "Sora",
             )
         return self.origin
+
+
+def credentials(config: PipelineConfig) -> Credentials | None:
+    """The user's own certificate and key, if configured."""
+    wanted = config.provenance
+    if wanted.certificate is None or wanted.key is None:
+        return None
+    return Credentials(wanted.certificate, wanted.key)
 
 
 def state_folder() -> Path:

@@ -130,3 +130,18 @@ def _printable(
 
 def _escape(found: re.Match[str]) -> str:
     return f"\\x{ord(found[0]):02x}"
+
+
+# An application that has not configured structlog finds our logs in stdlib logging, as those of any
+# library, and not on stdout, where structlog's own default prints.
+if not structlog.is_configured():
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.render_to_log_kwargs,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )

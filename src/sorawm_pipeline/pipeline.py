@@ -30,10 +30,12 @@ from sorawm_pipeline.report import (
     LiveReport,
     QueueReport,
     StageReport,
+    Status,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.encode import Encode
+from sorawm_pipeline.vision.detector import Detector
 from sorawm_pipeline.warm import Lent, WarmDetectors
 
 PROGRESS_INTERVAL_S = 0.1
@@ -79,6 +81,7 @@ class Pipeline:
         self.config = config or PipelineConfig()
         self._detectors: WarmDetectors | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._running: set[asyncio.Task[ClipReport | PipelineError]] = set()
         self._stack = AsyncExitStack()
 
     @classmethod
@@ -98,8 +101,12 @@ class Pipeline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            for task in self._running:
+                task.cancel()
         try:
-            await self._stack.__aexit__(kind, error, trace)
+            # Without the error, which the group would wrap: its own tasks never raise.
+            await self._stack.__aexit__(None, None, None)
         finally:
             self._detectors = self._tasks = None
 
@@ -125,12 +132,8 @@ class Pipeline:
         Raises:
             PipelineError: the clip could not be cleaned; one sentence, `kind` and `stage`.
         """
-        source = Path(path)
-        if output is None:
-            output = self.config.output.folder / source.name
-        run = _Run(self.config, source, on_progress)
-        replace = self.config.output.overwrite if overwrite is None else overwrite
-        return await run.clean(Path(output), replace, self._lender())
+        run = self._run(path, on_progress)
+        return await run.clean(*self._place(path, output, overwrite), self._lender())
 
     async def attempt(
         self,
@@ -141,10 +144,11 @@ class Pipeline:
         on_progress: ProgressCallback | None = None,
     ) -> ClipReport:
         """Like `process`, but a clip that fails is a report with status `failed`, not an error."""
+        run = self._run(path, on_progress)
         try:
-            return await self.process(path, output, overwrite=overwrite, on_progress=on_progress)
+            return await run.clean(*self._place(path, output, overwrite), self._lender())
         except PipelineError as error:
-            return ClipReport(input=str(path), status="failed", error=ErrorReport.of(error))
+            return run.report("failed", error)
 
     async def detect(
         self, path: Path | str, *, on_progress: ProgressCallback | None = None
@@ -154,7 +158,7 @@ class Pipeline:
         Raises:
             PipelineError: as `process`.
         """
-        return await _Run(self.config, Path(path), on_progress).look(self._lender())
+        return await self._run(path, on_progress).look(self._lender())
 
     async def events(
         self,
@@ -184,6 +188,8 @@ class Pipeline:
                 news.end()
 
         task = self._tasks.create_task(work(), name=f"clean {path}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         last: Progress | None = None
         try:
             while (progress := await news.next()) is not None:
@@ -196,6 +202,16 @@ class Pipeline:
             raise outcome
         frames, stage = outcome.frames.encoded, last.stage if last else "encode"
         yield Progress(Path(path), frames, frames, outcome.fps, stage, 0.0, outcome)
+
+    def _run(self, path: Path | str, on_progress: ProgressCallback | None) -> _Run:
+        return _Run(self.config, Path(path), on_progress)
+
+    def _place(
+        self, path: Path | str, output: Path | str | None, overwrite: bool | None
+    ) -> tuple[Path, bool]:
+        """The result's file, and whether it may replace another."""
+        chosen = self.config.output.folder / Path(path).name if output is None else Path(output)
+        return chosen, self.config.output.overwrite if overwrite is None else overwrite
 
     def _lender(self) -> WarmDetectors:
         return self._detectors or WarmDetectors(self.config, keep=False)
@@ -244,36 +260,53 @@ class _Run:
         self._source = source
         self._on_progress = on_progress
         self._job = ClipJob(config, source)
-        self._started = 0.0
+        self._started = time.perf_counter()
         self._startup_s = 0.0
         self._told = 0.0
+        self._stages: Stages
+        self._corridor: Corridor | None = None
+        self._detector: Detector | None = None
+        self._sealed: ProvenanceReport | None = None
 
     async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
         with bound(clip=str(self._source)):
-            thread = self._begin()
+            thread = OwnerThread("clip")
             try:
                 await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
                 self._log_opened()
-                stages, snapshot, device = await self._walk(detectors, thread)
-                sealed = await thread.call(self._job.finish, stages)
+                await self._walk(detectors, thread)
+                self._sealed = await thread.call(self._job.seal, self._stages)
+                await thread.call(self._job.publish)
             except PipelineError as error:
-                log.info("failed", kind=error.kind, reason=error.message, **_stage(error))
+                _log_failed(error)
                 raise
+            except Exception as error:
+                told = PipelineError(f"{type(error).__name__}: {error}")
+                _log_failed(told)
+                raise told from error
             finally:
                 await self._end(thread)
-            report = self._report(stages, snapshot, device, sealed)
-            _log_done(report, stages, sealed)
+            report = self.report("done")
+            self._log_done(report)
             return report
 
     async def look(self, detectors: WarmDetectors) -> DetectReport:
         with bound(clip=str(self._source)):
-            thread = self._begin()
+            thread = OwnerThread("clip")
             try:
                 await thread.call(partial(self._job.prepare, None, overwrite=False))
                 self._log_opened()
-                stages, _, _ = await self._walk(detectors, thread)
+                await self._walk(detectors, thread)
+            except PipelineError as error:
+                _log_failed(error)
+                raise
+            except Exception as error:
+                told = PipelineError(f"{type(error).__name__}: {error}")
+                _log_failed(told)
+                raise told from error
             finally:
                 await self._end(thread)
+        stages = self._stages
         assert isinstance(stages.last, Collect)
         display = self._job.clip.display
         return DetectReport(
@@ -284,40 +317,28 @@ class _Run:
             frames=tuple(stages.last.frames),
         )
 
-    def _begin(self) -> OwnerThread:
-        self._started = time.perf_counter()
-        return OwnerThread("clip")
-
     async def _end(self, thread: OwnerThread) -> None:
         try:
             await thread.call(self._job.discard)
         finally:
             await thread.stop()
 
-    async def _walk(
-        self, detectors: WarmDetectors, thread: Owner
-    ) -> tuple[Stages, CorridorSnapshot, DetectorReport]:
+    async def _walk(self, detectors: WarmDetectors, thread: Owner) -> None:
         asked = time.perf_counter()
         async with detectors.borrow() as warm:
             self._startup_s = time.perf_counter() - asked
-            stages = await thread.call(self._job.stages, warm)
-            corridor = Corridor(
+            stages = self._stages = await thread.call(self._job.stages, warm)
+            self._detector = warm.detector
+            corridor = self._corridor = Corridor(
                 stages.decode,
                 stages.after_decode,
-                capacity=stages.capacity,
+                capacity=stages.capacities,
                 thread_factory=lambda name: (
                     Lent(warm.owner) if name == stages.detect.name else OwnerThread(name)
                 ),
-                on_consumed=lambda frames: self._tell(corridor, frames),
+                on_consumed=self._tell,
             )
             await corridor.run()
-            used = DetectorReport(
-                frames_inferred=stages.detect.frames_inferred,
-                runtime=warm.detector.runtime,
-                device=warm.detector.device,
-                weights_sha256=warm.detector.weights_sha256,
-            )
-            return stages, corridor.snapshot(), used
 
     def _log_opened(self) -> None:
         clip = self._job.clip
@@ -334,79 +355,100 @@ class _Run:
         """Seconds since the clip was opened, loading models not counted."""
         return time.perf_counter() - self._started - self._startup_s
 
-    def _tell(self, corridor: Corridor, frames: int) -> None:
+    def _tell(self, frames: int) -> None:
         now = time.perf_counter()
         if self._on_progress is None or now - self._told < PROGRESS_INTERVAL_S:
             return
         self._told = now
-        busy = {name: stage.busy_s for name, stage in corridor.snapshot().stages.items()}
+        assert self._corridor is not None
+        busy = {name: stage.busy_s for name, stage in self._corridor.snapshot().stages.items()}
         expected = self._job.clip.frames_claimed or None
         fps = frames / self._wall_s
         left = (expected - frames) / fps if expected and expected >= frames else None
         stage = max(busy, key=busy.__getitem__)
         self._on_progress(Progress(self._source, frames, expected, fps, stage, left))
 
-    def _report(
-        self,
-        stages: Stages,
-        snapshot: CorridorSnapshot,
-        detector: DetectorReport,
-        sealed: ProvenanceReport,
-    ) -> ClipReport:
-        job, encode = self._job, stages.last
-        assert isinstance(encode, Encode)
-        assert job.target is not None
-        wall = self._wall_s
-        runs = stages.detect.runs
-        return ClipReport(
+    def report(self, status: Status, error: PipelineError | None = None) -> ClipReport:
+        """What became of the clip; how far it got, if it failed."""
+        report = ClipReport(
             input=str(self._source),
-            output=str(job.target.path),
-            status="done",
-            frames=FramesReport(
+            status=status,
+            error=None if error is None else ErrorReport.of(error),
+            startup_s=self._startup_s,
+            wall_s=self._wall_s,
+            peak_rss_bytes=peak_rss(),
+        )
+        if self._corridor is not None:
+            report = report.model_copy(update=self._measured(self._corridor.snapshot()))
+        if self._sealed is not None and status == "done":
+            report = report.model_copy(update=self._published(self._sealed))
+        return report
+
+    def _measured(self, snapshot: CorridorSnapshot) -> dict[str, object]:
+        stages, job = self._stages, self._job
+        assert self._detector is not None
+        encoded = stages.last.frames_encoded if isinstance(stages.last, Encode) else 0
+        runs = stages.detect.runs
+        method = self._config.inpaint.method
+        return {
+            "frames": FramesReport(
                 decoded=snapshot.stages[stages.decode.name].items,
-                encoded=encode.frames_encoded,
+                encoded=encoded,
                 marked=runs.marked_frames,
             ),
-            startup_s=self._startup_s,
-            wall_s=wall,
-            fps=encode.frames_encoded / wall,
-            peak_rss_bytes=peak_rss(),
-            detector=detector,
-            inpainter=InpainterReport(
-                method=self._config.inpaint.method, runtime="opencv", device="cpu"
+            "fps": encoded / self._wall_s,
+            "detector": DetectorReport(
+                frames_inferred=stages.detect.frames_inferred,
+                runtime=self._detector.runtime,
+                device=self._detector.device,
+                weights_sha256=self._detector.weights_sha256,
             ),
-            encoder=EncoderReport(codec=encode.encoder),
-            marks=mark_reports(job.clip, runs.all()),
-            stages={name: StageReport(**asdict(stage)) for name, stage in snapshot.stages.items()},
-            queues={
+            "inpainter": InpainterReport(
+                method=method, runtime="none" if method == "none" else "opencv", device="cpu"
+            ),
+            "encoder": EncoderReport(codec=stages.last.encoder)
+            if isinstance(stages.last, Encode)
+            else None,
+            "marks": mark_reports(job.clip, runs.all()),
+            "stages": {
+                name: StageReport(**asdict(stage)) for name, stage in snapshot.stages.items()
+            },
+            "queues": {
                 name: QueueReport(capacity=queue.capacity, peak=queue.peak)
                 for name, queue in snapshot.queues.items()
             },
-            live_frames=LiveReport(bound=snapshot.live.bound, peak=snapshot.live.peak),
-            provenance=ProvenanceSummary(
+            "live_frames": LiveReport(bound=snapshot.live.bound, peak=snapshot.live.peak),
+        }
+
+    def _published(self, sealed: ProvenanceReport) -> dict[str, object]:
+        assert self._job.target is not None
+        return {
+            "output": str(self._job.target.path),
+            "provenance": ProvenanceSummary(
                 source_manifest=sealed.source_manifest,
                 signed=sealed.signed,
                 digital_source_type=sealed.digital_source_type,
+                basis=sealed.basis,
             ),
+        }
+
+    def _log_done(self, report: ClipReport) -> None:
+        assert isinstance(self._stages.last, Encode)
+        for name, stage in report.stages.items():
+            log.debug("stage", stage=name, **stage.model_dump())
+        for left_out in self._stages.last.streams_left_out:
+            log.warning("stream not carried over", stage=self._stages.last.name, stream=left_out)
+        if self._sealed is not None and self._sealed.note:
+            log.info("provenance", note=self._sealed.note)
+        log.info(
+            "done",
+            output=report.output,
+            frames=report.frames.encoded,
+            marked=report.frames.marked,
+            fps=round(report.fps, 1),
         )
 
 
-def _stage(error: PipelineError) -> dict[str, str]:
-    return {} if error.stage is None else {"stage": error.stage}
-
-
-def _log_done(report: ClipReport, stages: Stages, sealed: ProvenanceReport) -> None:
-    assert isinstance(stages.last, Encode)
-    for name, stage in report.stages.items():
-        log.debug("stage", stage=name, **stage.model_dump())
-    for left_out in stages.last.streams_left_out:
-        log.warning("stream not carried over", stage=stages.last.name, stream=left_out)
-    if sealed.note:
-        log.info("provenance", note=sealed.note)
-    log.info(
-        "done",
-        output=report.output,
-        frames=report.frames.encoded,
-        marked=report.frames.marked,
-        fps=round(report.fps, 1),
-    )
+def _log_failed(error: PipelineError) -> None:
+    stage = {} if error.stage is None else {"stage": error.stage}
+    log.info("failed", kind=error.kind, reason=error.message, **stage)

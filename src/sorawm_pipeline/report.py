@@ -141,22 +141,31 @@ class LiveReport(_Model):
 
 
 class ProvenanceReport(_Model):
-    """Whether the source had a C2PA manifest, whether the result is signed, and as what."""
+    """Whether the source had a C2PA manifest, whether the result is signed, and as what.
+
+    `basis` says where the digital source type is known from: `c2pa`, `xmp`, `metadata` or
+    `visible mark`.
+    """
 
     source_manifest: bool = False
     signed: bool = False
     digital_source_type: Text | None = None
+    basis: Text | None = None
+
+
+Status = Literal["done", "failed", "skipped", "interrupted"]
 
 
 class ClipReport(_Model):
     """One clip. What a clip that failed early never reached is null or zero.
 
     `wall_s` runs from opening the clip to the published file; loading models is in `startup_s`.
+    `peak_rss_bytes` is the process's peak so far, earlier clips included.
     """
 
     input: Text
     output: Text | None = None
-    status: Literal["done", "failed", "skipped", "interrupted"]
+    status: Status
     error: ErrorReport | None = None
     frames: FramesReport = FramesReport()
     startup_s: Seconds = 0.0

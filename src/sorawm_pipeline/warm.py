@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from typing import TypeVar, TypeVarTuple
+from typing import Literal, TypeVar, TypeVarTuple
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
 from sorawm_pipeline.hardware.gpu import GpuSampler
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
-from sorawm_pipeline.stages.detect import DOUBTFUL
 from sorawm_pipeline.vision.detector import Detector
 from sorawm_pipeline.vision.weights import find_weights
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
+
+DOUBTFUL = 0.5
+"""Share of the confidence asked for from which a detector reports; tracks decide what counts."""
 
 AUTO_START = 4
 """Batch that an adaptive cap starts from."""
@@ -43,30 +46,31 @@ class WarmDetector:
 
     def __init__(self, owner: Owner, config: PipelineConfig) -> None:
         self.owner = owner
-        self.detector = _load(config)
-        self._stack = ExitStack()
-        self._stack.callback(self.detector.close)
-        self._signals, self._release = self._readings(config)
+        self.detector, self.believe = _load(config)
+        with ExitStack() as stack:
+            stack.callback(self.detector.close)
+            self._signals, self._release = self._readings(config, stack)
+            self._stack = stack.pop_all()
 
-    def batch_cap(self, size: int, *, fixed: bool) -> BatchCap:
-        """A cap of at most `size`: from the start if `fixed`, else growing as memory allows."""
-        start = size if fixed else min(size, AUTO_START)
+    def batch_cap(self, size: int, wanted: int | Literal["auto"]) -> BatchCap:
+        """A cap of at most `size`: growing as memory allows if `auto` is wanted, else fixed."""
+        start = min(size, AUTO_START) if wanted == "auto" else size
         return BatchCap(size, start=start, signals=self._signals, release=self._release)
 
     def close(self) -> None:
+        self._stack.close()
         if self._release is not None:
             self._release()
-        self._stack.close()
 
     def _readings(
-        self, config: PipelineConfig
+        self, config: PipelineConfig, stack: ExitStack
     ) -> tuple[Callable[[], Signals], Callable[[], None] | None]:
         device = self.detector.device
         if not device.startswith("cuda"):
             return host_signals(config.memory.budget), None
         import torch
 
-        sampler = self._stack.enter_context(GpuSampler())
+        sampler = stack.enter_context(GpuSampler())
         uuid = str(torch.cuda.get_device_properties(device).uuid)
         return gpu_signals(lambda: sampler.snapshot, uuid), torch.cuda.empty_cache
 
@@ -85,12 +89,21 @@ class WarmDetectors:
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[WarmDetector]:
-        """Raises ModelError or DeviceError: the detector cannot be loaded."""
+        """Lend one; what comes back after a failure of its clip is not lent again.
+
+        Raises:
+            ModelError, DeviceError: the detector cannot be loaded.
+        """
         warm = self._idle.pop() if self._idle else await self._load()
+        sound = False
         try:
             yield warm
+            sound = True
+        except asyncio.CancelledError:
+            sound = True
+            raise
         finally:
-            if self._keep:
+            if self._keep and sound:
                 self._idle.append(warm)
             else:
                 await _close(warm)
@@ -98,16 +111,26 @@ class WarmDetectors:
     async def close(self) -> None:
         """Close what is idle now and what comes back later."""
         self._keep = False
-        while self._idle:
-            await _close(self._idle.pop())
+        try:
+            if self._idle:
+                await _close(self._idle.pop())
+        finally:
+            if self._idle:
+                await self.close()
 
     async def _load(self) -> WarmDetector:
         owner = OwnerThread("detect")
+        loaded: list[WarmDetector] = []
         try:
-            return await owner.call(WarmDetector, owner, self._config)
+            await owner.call(lambda: loaded.append(WarmDetector(owner, self._config)))
         except BaseException:
-            await owner.stop()
+            try:
+                if loaded:  # cancelled while it was loading
+                    await owner.call(loaded[0].close)
+            finally:
+                await owner.stop()
             raise
+        return loaded[0]
 
 
 async def _close(warm: WarmDetector) -> None:
@@ -117,18 +140,20 @@ async def _close(warm: WarmDetector) -> None:
         await warm.owner.stop()
 
 
-def _load(config: PipelineConfig) -> Detector:
+def _load(config: PipelineConfig) -> tuple[Detector, float]:
+    """A detector that reports doubtful sightings too, and the confidence to believe from."""
     device = resolve_device(config.device)
     weights = find_weights(config.detect.weights, device=device)
     asked = config.detect.confidence
     believe = weights.confidence if asked is None else asked
-    return Detector(
+    detector = Detector(
         weights,
         device=device,
         confidence=believe * DOUBTFUL,
         image_size=config.detect.image_size,
         half=config.detect.half,
     )
+    return detector, believe
 
 
 def resolve_device(wanted: str) -> str:

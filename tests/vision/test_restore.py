@@ -30,7 +30,7 @@ def ramp(hole: Hole, name: str, level: int = 60) -> tuple[Plane, ...]:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_white_mark_on_a_slope_goes_away(method: str, name: str) -> None:
     layout = layout_of(name)
-    hole = Hole(Box(40, 30, 101, 61), 6, 640, 360, layout)
+    hole = Hole(Box(40, 30, 101, 61), (), 6, 640, 360, layout)
     clean = ramp(hole, name)
     dirty = tuple(
         rounded_like(np.where(mask > 0, (1 << layout.depth) - 1, plane), plane)
@@ -53,12 +53,35 @@ def test_a_white_mark_on_a_slope_goes_away(method: str, name: str) -> None:
 )
 def test_a_membrane_at_the_edge_of_the_picture(name: str, corner: Box) -> None:
     layout = layout_of(name)
-    hole = Hole(corner, 0, 640, 360, layout)
+    hole = Hole(corner, (), 0, 640, 360, layout)
     clean = ramp(hole, name)
     filled = MembraneInpainter().fill(clean, hole.masks)
     for new, old, mask in zip(filled, clean, hole.masks, strict=True):
         assert np.array_equal(new[mask == 0], old[mask == 0])
         assert old.min() <= new.min() <= new.max() <= old.max()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_neighbouring_mark_does_not_bleed_into_the_fill(name: str) -> None:
+    layout = layout_of(name)
+    mark, other = Box(40, 30, 101, 61), Box(40, 65, 101, 81)
+    hole = Hole(mark, (other,), 2, 640, 360, layout)
+    plain = Hole(mark, (), 2, 640, 360, layout)
+    clean = ramp(hole, name)
+    dirty = []
+    for index, plane in enumerate(clean):
+        both = [layout.plane_box(box.grown(1), index) for box in (mark, other)]
+        origin = layout.plane_box(hole.box, index)
+        marked = plane.copy()
+        for area in both:
+            rows = slice(area.y0 - origin.y0, area.y1 - origin.y0)
+            marked[rows, area.x0 - origin.x0 : area.x1 - origin.x0] = (1 << layout.depth) - 1
+        dirty.append(marked)
+    assert all(np.array_equal(a, b) for a, b in zip(hole.alpha, plain.alpha, strict=True))
+    filled = MembraneInpainter().fill(tuple(dirty), hole.masks)
+    for new, old, alpha in zip(filled, clean, hole.alpha, strict=True):
+        error = np.abs(new.astype(int) - old.astype(int))[alpha > 0]
+        assert error.max() / (1 << (layout.depth - 8)) < 12
 
 
 def test_none_leaves_the_picture_alone() -> None:
@@ -81,7 +104,7 @@ def test_a_hole_covers_its_mark_anywhere_in_the_picture(
     mark = Box(x, y, x + 60, y + 20).clipped(639, 359)
     if not mark.area:
         return
-    hole = Hole(mark, margin, 639, 359, layout)
+    hole = Hole(mark, (), margin, 639, 359, layout)
     box = hole.box
     assert box == box.clipped(639, 359)
     assert box.x0 % layout.step_x == box.y0 % layout.step_y == 0

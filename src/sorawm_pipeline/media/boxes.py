@@ -48,6 +48,21 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
         start += size
 
 
+def promised_end(file: BinaryIO) -> int:
+    """Where the last top-level box says that it ends, which is beyond a file that was cut short."""
+    start, length = 0, file.seek(0, 2)
+    for _ in range(_MAX_BOXES):
+        file.seek(start)
+        head = file.read(16)
+        size = int.from_bytes(head[:4])
+        if size == 1:
+            size = int.from_bytes(head[8:16])
+        if len(head) < 8 or size < 8 or start + size >= length:
+            return start + size if size >= 8 and len(head) >= 8 else start
+        start += size
+    return start
+
+
 def _top_level(file: BinaryIO) -> Iterator[Box]:
     return islice(_boxes(file, 0, file.seek(0, 2)), _MAX_BOXES)
 

@@ -17,9 +17,11 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from sorawm_pipeline.config_sections import LimitsConfig
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media.display import Display
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of
+from sorawm_pipeline.media.wholeness import missing_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class Limits:
     max_seconds: float
     formats: tuple[str, ...]
     codecs: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, section: LimitsConfig) -> Limits:
+        """From `decode.limits` of the configuration."""
+        return cls(section.max_pixels, section.max_seconds, section.formats, section.codecs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,6 @@ class ClipInfo:
         seconds_claimed: its duration, or None.
         sample_aspect_tagged: the sample aspect ratio as the file states it, or None.
         display_matrix: the raw 36 bytes, or None.
-        interlaced: whether the first picture is flagged so.
         colour: tags to carry on.
     """
 
@@ -84,7 +90,6 @@ class ClipInfo:
     frames_claimed: int
     seconds_claimed: float | None
     colour: Colour
-    interlaced: bool
     sample_aspect_tagged: Fraction | None = None
     display_matrix: bytes | None = field(default=None, repr=False)
 
@@ -171,6 +176,10 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
     """
     with closing(open_input(path, limits)) as container:
         stream = main_video(container, path)
+        if missing := missing_bytes(path):
+            raise InputError(
+                f"{path} is cut short: {missing} bytes are missing at its end; copy it again"
+            )
         context = stream.codec_context
         if context is None:
             raise InputError(
@@ -216,7 +225,6 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
                 context.colorspace,
                 context.color_range,
             ),
-            interlaced=picture.interlaced_frame,
             sample_aspect_tagged=sample_aspect,
             display_matrix=matrix,
         )

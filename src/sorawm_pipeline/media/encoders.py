@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
@@ -36,26 +36,28 @@ class EncoderChoice:
         codec: what is asked for in `encode.codec`.
         encoder: libav's name of the encoder.
         crf: constant quality that looks like the source; for mjpeg its quantiser.
+        max_crf: the largest that the encoder takes.
         delay: most pictures it keeps for lookahead and reordering.
     """
 
     codec: str
     encoder: str
     crf: int
+    max_crf: int
     delay: int
 
 
 ENCODERS = {
     choice.codec: choice
     for choice in (
-        EncoderChoice("h264", "libx264", 18, 64),
-        EncoderChoice("hevc", "libx265", 20, 64),
-        EncoderChoice("av1", "libsvtav1", 28, 96),
-        EncoderChoice("vp9", "libvpx-vp9", 28, 32),
-        EncoderChoice("ffv1", "ffv1", 0, 1),
-        EncoderChoice("mjpeg", "mjpeg", 2, 1),
-        EncoderChoice("prores", "prores_ks", 0, 1),
-        EncoderChoice("vp8", "libvpx", 10, 32),
+        EncoderChoice("h264", "libx264", 18, 51, 96),
+        EncoderChoice("hevc", "libx265", 20, 51, 96),
+        EncoderChoice("av1", "libsvtav1", 28, 63, 128),
+        EncoderChoice("vp9", "libvpx-vp9", 28, 63, 32),
+        EncoderChoice("ffv1", "ffv1", 0, 63, 1),
+        EncoderChoice("mjpeg", "mjpeg", 2, 31, 1),
+        EncoderChoice("prores", "prores_ks", 0, 63, 1),
+        EncoderChoice("vp8", "libvpx", 10, 63, 32),
     )
 }
 
@@ -119,10 +121,11 @@ def muxer_for(name: str, demuxer: str) -> str:
     return muxer
 
 
-def choose_encoder(wanted: str, source_codec: str, muxer: str) -> EncoderChoice:
+def choose_encoder(wanted: str, source_codec: str, muxer: str, *, rgb: bool) -> EncoderChoice:
     """The encoder for `encode.codec`, where `source` means the codec of the input.
 
-    A source codec that nothing here can encode falls back to H.264 if the container takes it.
+    H.264 of an RGB picture (`rgb`) has an encoder of its own that keeps its samples. A source codec
+    that nothing here can encode falls back to H.264 if the container takes it.
 
     Raises:
         ConfigError: the container cannot hold the codec asked for.
@@ -135,15 +138,21 @@ def choose_encoder(wanted: str, source_codec: str, muxer: str) -> EncoderChoice:
                 f"a {muxer} file cannot hold {wanted} video; choose another encode.codec or "
                 "another extension for the output"
             )
-        return ENCODERS[wanted]
+        return _for_picture(ENCODERS[wanted], rgb=rgb)
     for codec in (source_codec, "h264", "vp9"):
         if codec in ENCODERS and codec in taken:
-            return ENCODERS[codec]
+            return _for_picture(ENCODERS[codec], rgb=rgb)
     raise InputError(
         f"nothing in this build encodes {source_codec} video for a {muxer} file; "
         "give the output another extension, such as .mkv",
         kind="unsupported",
     )
+
+
+def _for_picture(choice: EncoderChoice, *, rgb: bool) -> EncoderChoice:
+    if rgb and choice.encoder == "libx264":
+        return replace(choice, encoder="libx264rgb")
+    return choice
 
 
 @cache
@@ -155,11 +164,19 @@ def _muxer_codecs(muxer: str) -> frozenset[str]:
 def options_for(
     choice: EncoderChoice, preset: str, crf: float | None, muxer: str
 ) -> dict[str, str]:
-    """Encoder options for a preset name and a constant quality; `crf` None where bits are fixed."""
+    """Encoder options for a preset name and a constant quality; `crf` None where bits are fixed.
+
+    Raises:
+        ConfigError: the encoder has no such quality.
+    """
+    if crf is not None and crf > choice.max_crf:
+        raise ConfigError(
+            f"encode.quality: crf:{crf:g} is more than {choice.encoder} takes ({choice.max_crf})"
+        )
     effort = PRESETS.index(preset)
     quality = {} if crf is None else {"crf": f"{crf:g}"}
     match choice.encoder:
-        case "libx264":
+        case "libx264" | "libx264rgb":
             no_pts = {"bf": "0"} if muxer == "avi" else {}  # AVI stores no presentation times
             return {"preset": preset} | quality | no_pts
         case "libx265":
@@ -168,7 +185,8 @@ def options_for(
             return {"preset": str(12 - effort)} | quality
         case "libvpx-vp9" | "libvpx":
             speed = {"deadline": "good", "cpu-used": str(max(0, 8 - effort) // 2 + 1)}
-            return speed | quality | ({"b": "0"} if quality else {})
+            ceiling = {"b": "0" if choice.encoder == "libvpx-vp9" else "100M"}  # for VP8, no limit
+            return speed | quality | (ceiling if quality else {})
         case "ffv1":
             return {"level": "3", "slicecrc": "1", "slices": "4"}
         case _:

@@ -25,8 +25,10 @@ __all__ = [
     "ProvenanceReport",
     "SourceProvenance",
     "container_tags",
+    "identity",
     "read_provenance",
     "seal",
+    "statement_beside",
 ]
 
 _ROOM_FOR_STORE = 8 << 20

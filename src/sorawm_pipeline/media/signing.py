@@ -48,20 +48,20 @@ class Identity:
 
 
 def identity(credentials: Credentials | None, state_dir: Path) -> Identity:
-    """The identity to sign with.
+    """The identity to sign with: the user's, else the one kept in `state_dir`.
+
+    Where nothing can be kept (a read-only home), a certificate serves once and is thrown away.
 
     Raises:
         ConfigError: the user's certificate or key cannot be used.
-        OutputError: the local certificate cannot be kept in `state_dir`.
     """
     if credentials is not None:
         return _configured(credentials)
     try:
         return _local(state_dir)
-    except OSError as error:
-        raise OutputError(
-            f"The signing certificate cannot be kept in {state_dir}: {error.strerror or error}."
-        ) from error
+    except OSError:
+        made = _make()
+        return _identity(made, made, local=True)
 
 
 def _configured(credentials: Credentials) -> Identity:

@@ -13,7 +13,7 @@ from sorawm_pipeline.errors import OutputError
 TEMPORARY_PREFIX = ".sorawm-"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """A result's place.
 
@@ -21,11 +21,13 @@ class Target:
         path: final name.
         temporary: name in the same folder, hidden, with the same extension.
         overwrite: whether an existing file may be replaced.
+        beside: text to publish with the result, in a file named like it with `.xmp` behind.
     """
 
     path: Path
     temporary: Path
     overwrite: bool
+    beside: str | None = None
 
     @classmethod
     def prepare(cls, source: Path, path: Path, *, overwrite: bool) -> Target:
@@ -57,62 +59,71 @@ class Target:
     def publish(self) -> None:
         """Give the finished temporary file its final name, durably and in one step.
 
+        What goes beside it comes first, so that no result is ever seen without it.
+
         Raises:
             OutputError: another process made the output meanwhile, or the disk refuses.
         """
+        sidecar = self._write_sidecar()
         try:
-            with self.temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            if self.overwrite:
-                self.temporary.replace(self.path)
-            else:
-                self._link()
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise write_error(self.path, error) from error
-
-    def publish_beside(self, suffix: str, text: str) -> None:
-        """Write a small text file named like the result with `suffix` behind it.
-
-        Raises:
-            OutputError: the disk refuses.
-        """
-        beside = self.path.with_name(self.path.name + suffix)
-        temporary = self.temporary.with_name(self.temporary.name + suffix)
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(beside)
-        except OSError as error:
-            raise write_error(beside, error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            _sync(self.temporary)
+            self._place(self.temporary, self.path)
+        except BaseException as error:
+            if sidecar is not None:
+                sidecar.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise write_error(self.path, error) from error
+            raise
+        _sync(self.path.parent)
 
     def discard(self) -> None:
         """Remove what was written; harmless when there is nothing."""
-        self.temporary.unlink(missing_ok=True)
+        for leftover in (self.temporary, self._sidecar_temporary):
+            leftover.unlink(missing_ok=True)
 
-    def _link(self) -> None:
-        """A hard link fails where the name is taken, which a rename would silently replace."""
+    @property
+    def _sidecar_temporary(self) -> Path:
+        return self.temporary.with_name(self.temporary.name + ".xmp")
+
+    def _write_sidecar(self) -> Path | None:
+        if self.beside is None:
+            return None
+        sidecar = self.path.with_name(self.path.name + ".xmp")
         try:
-            self.path.hardlink_to(self.temporary)
+            self._sidecar_temporary.write_text(self.beside, encoding="utf-8")
+            _sync(self._sidecar_temporary)
+            self._place(self._sidecar_temporary, sidecar)
+        except OSError as error:
+            raise write_error(sidecar, error) from error
+        return sidecar
+
+    def _place(self, temporary: Path, path: Path) -> None:
+        """Rename; a hard link fails where the name is taken, which a rename would replace."""
+        if self.overwrite:
+            temporary.replace(path)
+            return
+        try:
+            path.hardlink_to(temporary)
         except FileExistsError:
             raise OutputError(
-                f"{self.path} was made by another program meanwhile; nothing was replaced",
+                f"{path} was made by another program meanwhile; nothing was replaced",
                 kind="exists",
             ) from None
         except OSError:  # file systems without hard links
-            if self.path.exists():
-                raise OutputError(f"{self.path} exists already", kind="exists") from None
-            self.temporary.replace(self.path)
+            if path.exists():
+                raise OutputError(f"{path} exists already", kind="exists") from None
+            temporary.replace(path)
         else:
-            self.temporary.unlink()
+            temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_error(path: Path, error: OSError) -> OutputError:

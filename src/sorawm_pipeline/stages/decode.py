@@ -15,6 +15,9 @@ from sorawm_pipeline.media.frame import Frame
 DECODER_PICTURES = 17
 """Most pictures a decoder keeps: 16 for reference and reordering, and the one at hand."""
 
+JUMP_BACK_S = 1
+"""Time stamps that go back by more are a new beginning, not a slip."""
+
 
 class Decode:
     """Reads the main video stream; every other stream is left for the muxer.
@@ -67,6 +70,12 @@ class Decode:
             if pts is None:
                 pts = 0 if last is None else last + max(1, picture.duration or 0)
             if last is not None and pts <= last:
+                if (last - pts) * self._clip.time_base > JUMP_BACK_S:
+                    raise InputError(
+                        f"{self._clip.path}: its time stamps jump back at frame {index}, as in "
+                        "recordings that were joined; remux it first",
+                        kind="unsupported",
+                    )
                 pts = last + 1  # two pictures cannot be shown at once; order is what counts
             last = pts
             if picture.format.name != self._clip.layout.name:
@@ -78,8 +87,8 @@ class Decode:
         try:
             for packet in container.demux(stream):
                 last = packet.dts is None and packet.size == 0
-                if packet.is_corrupt:
-                    break
+                if packet.is_corrupt and self._clip.counts_frames:
+                    break  # elsewhere a lost packet is only a lost packet
                 packets += not last
                 try:
                     decoded = packet.decode()

@@ -16,10 +16,6 @@ from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.vision.tracks import Marks, Tracks
 
 
-DOUBTFUL = 0.5
-"""Share of the confidence asked for from which sightings are reported; tracks decide."""
-
-
 class Detect:
     """Runs the detector on small upright RGB copies, then lets tracks decide what is a mark.
 
@@ -30,12 +26,12 @@ class Detect:
     name = "detect"
 
     def __init__(
-        self, clip: ClipInfo, detector: Detector, batch_cap: BatchCap, window: int
+        self, clip: ClipInfo, detector: Detector, batch_cap: BatchCap, tracks: Tracks
     ) -> None:
         self._clip = clip
         self._detector = detector
         self._batch_cap = batch_cap
-        self._tracks = Tracks(window, detector.confidence / DOUBTFUL)
+        self._tracks = tracks
         self._waiting: deque[Frame] = deque()
         self.held = self._tracks.delay
         self.max_cap = batch_cap.max_cap

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from io import FileIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Discard, Stream
 from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import DeviceError
-from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
+from sorawm_pipeline.media.clip import ClipInfo, Colour, Limits, open_input
 from sorawm_pipeline.media.encoders import (
     LAMBDA_PER_QSCALE,
     EncoderChoice,
@@ -29,11 +29,13 @@ from sorawm_pipeline.media.encoders import (
 )
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.patch import paste
+from sorawm_pipeline.media.side_streams import SideStreams
 from sorawm_pipeline.media.target import write_error
 
-AnyPacket: TypeAlias = "Packet[Any]"
 IO_BYTES = 1 << 20
-STREAM_COPY_FAILED = (av.error.FFmpegError, ValueError, NotImplementedError)
+GBR_MATRIX = 0
+FRAME_DURATION = 1 << 8
+"""libav's AV_CODEC_FLAG_FRAME_DURATION: frames say how long they last, and packets shall too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,10 @@ class EncodeSettings:
 
 
 class Encode:
-    """Pastes patches, encodes, and muxes the other streams of the source packet by packet.
+    """Pastes patches, encodes, and muxes the source's other streams beside the picture.
 
-    The other streams come from a second demuxer on the same file, read only as far as the video
-    has got, so they take no memory however they are interleaved. The file is written under the
-    temporary name it is given; publishing it is the caller's business.
+    The file is written under the temporary name it is given; publishing it is the caller's
+    business.
     """
 
     name = "encode"
@@ -78,40 +79,46 @@ class Encode:
         self.held = settings.choice.delay
         self.encoder = settings.choice.encoder
         self.frames_encoded = 0
-        self.streams_left_out: list[str] = []
+        self.streams_left_out: Sequence[str] = ()
         self._file: FileIO | None = None
         self._output: OutputContainer | None = None
         self._source: InputContainer | None = None
+        self._sides: SideStreams | None = None
         self._video: VideoStream | None = None
         self._format = pixel_format_for(settings.choice.encoder, clip.layout.name)
-        self._copies: dict[int, Stream] = {}
-        self._others: Iterator[AnyPacket] = iter(())
-        self._pending: AnyPacket | None = None
+        self._to_yuv = clip.layout.rgb and self._format.startswith(("yuv", "nv"))
 
     def cap(self) -> int:
         return self.max_cap
 
     def open(self) -> None:
         """Raises OutputError or DeviceError: the file cannot be made or the encoder refuses."""
+        muxer = self._settings.muxer
+        source = self._source = open_input(self._clip.path, self._limits)
         try:
             self._file = FileIO(self._target, "xb")
-            self._output = av.open(
+            output = self._output = av.open(
                 self._file,
                 "w",
-                format=self._settings.muxer,
+                format=muxer,
+                container_options=_muxer_options(muxer, source.metadata),
                 buffer_size=IO_BYTES,
                 metadata_errors="surrogateescape",
             )
         except OSError as error:
             raise write_error(self._target, error) from error
-        self._source = open_input(self._clip.path, self._limits)
-        self._output.metadata.update(_merged(self._source.metadata, self._settings.tags))
-        self._output.set_chapters(self._source.chapters())
-        for stream in self._source.streams:
-            self._add(stream)
-        self._others = self._other_packets()
-        self._pending = next(self._others, None)
-        self._start()
+        output.metadata.update(_merged(source.metadata, self._settings.tags))
+        output.set_chapters(source.chapters())
+        sides = self._sides = SideStreams(source, output, muxer)
+        for stream in source.streams:
+            if stream.index == self._clip.stream_index:
+                self._video = self._video_stream(output, stream.metadata)
+                self._video.disposition = stream.disposition
+            else:
+                sides.add(stream)
+        self.streams_left_out = sides.left_out
+        self._start(output)
+        sides.start()
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
         try:
@@ -123,12 +130,13 @@ class Encode:
 
     def flush(self) -> list[Frame]:
         assert self._video is not None
+        assert self._sides is not None
         assert self._output is not None
         assert self._file is not None
         try:
             for packet in self._video.encode(None):
-                self._mux_video(packet)
-            self._mux_others_until(None)
+                self._mux(packet)
+            self._sides.mux_until(None)
             self._output.close()
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -136,8 +144,8 @@ class Encode:
         return []
 
     def close(self) -> None:
-        self._others = iter(())
-        self._pending = None
+        if self._sides is not None:
+            self._sides.close()
         for container in (self._source, self._output):
             if container is not None:
                 # After a failure the trailer cannot be written, and the file is thrown away.
@@ -145,56 +153,33 @@ class Encode:
                     container.close()
         if self._file is not None:
             self._file.close()
-        self._source = self._output = self._file = self._video = None
+        self._source = self._output = self._sides = self._file = self._video = None
 
-    def _add(self, stream: Stream) -> None:
-        assert self._output is not None
-        if stream.index == self._clip.stream_index:
-            self._video = self._video_stream()
-            copy: Stream = self._video
-        elif isinstance(stream, AttachmentStream):
-            name = stream.name or f"attachment-{stream.index}"
-            self._output.add_attachment(
-                name, stream.mimetype or "application/octet-stream", stream.data
-            )
-            return
-        else:
-            try:
-                copy = self._output.add_stream_from_template(stream)
-            except STREAM_COPY_FAILED as error:
-                self.streams_left_out.append(f"{stream.type} stream {stream.index}: {error}")
-                return
-            self._copies[stream.index] = copy
-            if stream.time_base is not None:
-                copy.time_base = stream.time_base
-        copy.metadata.update(stream.metadata)
-        if copy is self._video:
-            for key in ("encoder", "ENCODER"):  # it was made by another one now
-                copy.metadata.pop(key, None)
-        copy.disposition = stream.disposition
-
-    def _video_stream(self) -> VideoStream:
-        assert self._output is not None
+    def _video_stream(self, output: OutputContainer, metadata: Mapping[str, str]) -> VideoStream:
         clip, settings = self._clip, self._settings
         crf: float | None = settings.choice.crf if settings.crf is None else settings.crf
         if settings.bitrate is not None:
             crf = None
-        stream = self._output.add_stream(
+        stream = output.add_stream(
             settings.choice.encoder,
             rate=nominal_rate(clip.average_rate),
             options=options_for(settings.choice, settings.preset, crf, settings.muxer),
         )
         assert isinstance(stream, VideoStream)
+        # The source's tag says which encoder made it; this one is made by another.
+        stream.metadata.update({k: v for k, v in metadata.items() if k.lower() != "encoder"})
         context = stream.codec_context
         context.width, context.height = clip.width, clip.height
         context.pix_fmt = self._format
         context.time_base = clip.time_base
         stream.time_base = clip.time_base
         context.thread_count = 0
-        context.color_primaries = clip.colour.primaries
-        context.color_trc = clip.colour.transfer
-        context.colorspace = clip.colour.matrix
-        context.color_range = clip.colour.range
+        context.flags |= FRAME_DURATION
+        colour = self._colour()
+        context.color_primaries = colour.primaries
+        context.color_trc = colour.transfer
+        context.colorspace = colour.matrix
+        context.color_range = colour.range
         if settings.bitrate is not None:
             context.bit_rate = settings.bitrate
         elif settings.choice.codec == "mjpeg" and crf is not None:
@@ -207,16 +192,26 @@ class Encode:
             stream.set_display_matrix(list(matrix[:9]))
         return stream
 
-    def _start(self) -> None:
-        assert self._output is not None
+    def _colour(self) -> Colour:
+        """The tags to write: the source's, but for what lies in the kind of picture itself."""
+        colour = self._clip.colour
+        if self._to_yuv:
+            return Colour(
+                colour.primaries, colour.transfer, Colorspace.ITU709, int(ColorRange.MPEG)
+            )
+        if self._clip.layout.rgb:
+            return Colour(colour.primaries, colour.transfer, GBR_MATRIX, colour.range)
+        return colour
+
+    def _start(self, output: OutputContainer) -> None:
         try:
-            self._output.start_encoding()
+            output.start_encoding()
         except OSError as error:
             raise write_error(self._target, error) from error
         except av.error.FFmpegError as error:
             raise DeviceError(
-                f"{self._settings.choice.encoder} or the {self._settings.muxer} container does not "
-                f"accept {self._clip.width}x{self._clip.height} {self._format} "
+                f"{self._settings.choice.encoder} does not accept {self._clip.width}x"
+                f"{self._clip.height} {self._format} in a {self._settings.muxer} file "
                 f"({error.strerror}); try another encode.codec or extension"
             ) from error
 
@@ -224,47 +219,35 @@ class Encode:
         assert self._video is not None
         picture = frame.picture
         paste(picture, frame.patches, self._clip.layout)
-        if self._format != self._clip.layout.name:
+        if self._to_yuv:
+            picture = picture.reformat(
+                format=self._format,
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+            )
+        elif self._format != self._clip.layout.name:
             picture = picture.reformat(format=self._format)
         picture.pts = frame.pts
+        picture.duration = frame.duration
         picture.time_base = self._clip.time_base
         picture.pict_type = PictureType.NONE  # the encoder chooses, not the source
         for packet in self._video.encode(picture):
-            self._mux_video(packet)
+            self._mux(packet)
         self.frames_encoded += 1
 
-    def _mux_video(self, packet: AnyPacket) -> None:
+    def _mux(self, packet: Packet[Any]) -> None:
         assert self._output is not None
+        assert self._sides is not None
         if packet.dts is not None:
-            self._mux_others_until(float(packet.dts * _exact(packet.time_base)))
+            base = packet.time_base
+            self._sides.mux_until(float(packet.dts * Fraction(base.numerator, base.denominator)))
         self._output.mux_one(packet)
 
-    def _mux_others_until(self, seconds: float | None) -> None:
-        """Copy the other streams' packets that come before a moment; all that are left for None."""
-        assert self._output is not None
-        while self._pending is not None:
-            packet = self._pending
-            assert packet.dts is not None
-            if seconds is not None and float(packet.dts * _exact(packet.time_base)) > seconds:
-                return
-            packet.stream = self._copies[packet.stream_index]
-            self._output.mux_one(packet)
-            self._pending = next(self._others, None)
 
-    def _other_packets(self) -> Iterator[AnyPacket]:
-        assert self._source is not None
-        if not self._copies:
-            return
-        for stream in self._source.streams:
-            if stream.index not in self._copies:
-                stream.discard = Discard.all
-        for packet in self._source.demux():
-            if packet.stream_index in self._copies and packet.dts is not None and packet.size:
-                yield packet
-
-
-def _exact(time_base: Fraction) -> Fraction:
-    return Fraction(time_base.numerator, time_base.denominator)
+def _muxer_options(muxer: str, source: Mapping[str, str]) -> dict[str, str]:
+    """QuickTime's own tags survive only in the form that replaces the usual one."""
+    quicktime = any(name.startswith("com.") for name in source)
+    return {"movflags": "use_metadata_tags"} if quicktime and muxer in ("mp4", "mov") else {}
 
 
 def _merged(source: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:

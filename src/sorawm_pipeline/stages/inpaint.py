@@ -29,7 +29,7 @@ class Inpaint:
         self._inpainter = inpainter
         self._batch_cap = batch_cap
         self._margin = margin
-        self._holes: dict[Box, Hole] = {}
+        self._holes: dict[tuple[Box, tuple[Box, ...]], Hole] = {}
         self.max_cap = batch_cap.max_cap
 
     def cap(self) -> int:
@@ -52,19 +52,21 @@ class Inpaint:
 
     def _restore(self, frames: Sequence[Frame]) -> list[Frame]:
         for frame in frames:
-            frame.patches = [self._patch(frame, mark.box) for mark in frame.marks]
+            boxes = [mark.box for mark in frame.marks]
+            frame.patches = [self._patch(frame, box, boxes) for box in boxes]
         return list(frames)
 
-    def _patch(self, frame: Frame, mark: Box) -> Patch:
+    def _patch(self, frame: Frame, mark: Box, marks: Sequence[Box]) -> Patch:
         assert self._inpainter is not None
-        hole = self._holes.get(mark)
+        key = mark, tuple(box for box in marks if box != mark)
+        hole = self._holes.get(key)
         if hole is None:
             clip = self._clip
-            hole = Hole(mark, self._margin, clip.width, clip.height, clip.layout)
-            self._holes[mark] = hole
+            hole = Hole(*key, self._margin, clip.width, clip.height, clip.layout)
+            self._holes[key] = hole
         region = cut(frame.picture, hole.box, self._clip.layout)
         return hole.patch(self._inpainter.fill(region, hole.masks))
 
     def _forget_old_holes(self, batch: Sequence[Frame]) -> None:
         current = {mark.box for frame in batch for mark in frame.marks}
-        self._holes = {box: hole for box, hole in self._holes.items() if box in current}
+        self._holes = {key: hole for key, hole in self._holes.items() if key[0] in current}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
@@ -117,12 +118,19 @@ class Hole:
 
     Args:
         mark: the mark's box, stored-picture pixels.
+        others: boxes of the frame's other marks, which a fill must not grow from.
         margin: pixels around it that are replaced too, because marks have soft edges and
             compression smears them.
     """
 
     def __init__(
-        self, mark: Box, margin: int, width: int, height: int, layout: PixelLayout
+        self,
+        mark: Box,
+        others: Sequence[Box],
+        margin: int,
+        width: int,
+        height: int,
+        layout: PixelLayout,
     ) -> None:
         hole = mark.grown(margin).clipped(width, height)
         self.box = hole.grown(CONTEXT).aligned(layout.step_x, layout.step_y).clipped(width, height)
@@ -134,7 +142,16 @@ class Hole:
         distance = cv2.distanceTransform(255 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         soft = np.clip(1.0 - distance / FEATHER, 0.0, 1.0) * OPAQUE
         self.alpha = chroma_alpha(np.rint(soft).astype(np.uint16), layout)
-        self.masks = tuple(np.where(a > 0, np.uint8(255), np.uint8(0)) for a in self.alpha)
+        self.masks = tuple(np.where(alpha > 0, np.uint8(255), np.uint8(0)) for alpha in self.alpha)
+        for other in others:
+            unknown = other.grown(margin).aligned(layout.step_x, layout.step_y)
+            for index, mask in enumerate(self.masks):
+                origin = layout.plane_box(self.box, index)
+                area = layout.plane_box(unknown.intersection(self.box), index)
+                mask[
+                    area.y0 - origin.y0 : area.y1 - origin.y0,
+                    area.x0 - origin.x0 : area.x1 - origin.x0,
+                ] = 255
 
     def patch(self, planes: tuple[Plane, ...]) -> Patch:
         return Patch(self.box, planes, self.alpha)

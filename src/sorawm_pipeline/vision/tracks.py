@@ -55,9 +55,13 @@ class Tracks:
             Lookaround(window, _Steady()),
         )
 
+    @staticmethod
+    def delay_for(window: int) -> int:
+        """Frames by which the output lags behind the input until `flush`."""
+        return CONFIRM_WINDOW + 2 * window
+
     @property
     def delay(self) -> int:
-        """Frames by which the output lags behind the input until `flush`."""
         return sum(step.reach for step in self._passes)
 
     def push(self, sightings: Marks) -> list[Marks]:

@@ -1,0 +1,118 @@
+"""Everything in a file that is not the main picture, copied packet by packet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from io import BytesIO
+from typing import Any, TypeAlias
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import AttachmentStream, Discard, Disposition, Stream
+
+AnyPacket: TypeAlias = "Packet[Any]"
+ATTACHMENT_MUXERS = {"matroska"}
+REFUSED = (av.error.FFmpegError, OSError, ValueError, NotImplementedError)
+
+
+class SideStreams:
+    """Copies sound, subtitles, covers, attachments and data from a source into an output.
+
+    The source is a demuxer of its own, read only as far as the picture has got, so the packets take
+    no memory however the streams are interleaved. Use on one thread.
+
+    Args:
+        source: opened for this alone; closing it is the caller's business.
+        output: not started yet.
+        muxer: libav's name of the output's format.
+
+    Attributes:
+        left_out: in words, the streams that the output's format cannot hold.
+    """
+
+    def __init__(self, source: InputContainer, output: OutputContainer, muxer: str) -> None:
+        self._source = source
+        self._output = output
+        self._muxer = muxer
+        self._copies: dict[int, Stream] = {}
+        self._packets: Iterator[AnyPacket] = iter(())
+        self._pending: AnyPacket | None = None
+        self.left_out: list[str] = []
+
+    def add(self, stream: Stream) -> None:
+        """Give the output a stream like this one of the source, or note that it cannot have it."""
+        if isinstance(stream, AttachmentStream):
+            if self._muxer in ATTACHMENT_MUXERS:
+                name = stream.name or f"attachment-{stream.index}"
+                kind = stream.mimetype or "application/octet-stream"
+                self._output.add_attachment(name, kind, stream.data)
+            else:
+                self._leave_out(stream, "this container holds no attachments")
+            return
+        obstacle = _obstacle(stream, self._muxer)
+        if obstacle is not None:
+            self._leave_out(stream, obstacle)
+            return
+        copy = self._output.add_stream_from_template(stream)
+        if stream.time_base is not None:
+            copy.time_base = stream.time_base
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+        self._copies[stream.index] = copy
+
+    def start(self) -> None:
+        """Begin to read, once every stream was added."""
+        self._packets = self._read()
+        self._pending = next(self._packets, None)
+
+    def mux_until(self, seconds: float | None) -> None:
+        """Copy the packets that come before a moment; all that are left for None."""
+        while self._pending is not None:
+            packet = self._pending
+            if seconds is not None and _seconds(packet) > seconds:
+                return
+            packet.stream = self._copies[packet.stream_index]
+            self._output.mux_one(packet)
+            self._pending = next(self._packets, None)
+
+    def close(self) -> None:
+        self._packets = iter(())
+        self._pending = None
+        self._copies.clear()
+
+    def _leave_out(self, stream: Stream, why: str) -> None:
+        self.left_out.append(f"{stream.type} stream {stream.index}: {why}")
+
+    def _read(self) -> Iterator[AnyPacket]:
+        if not self._copies:
+            return
+        for stream in self._source.streams:
+            if stream.index not in self._copies:
+                stream.discard = Discard.all
+        for packet in self._source.demux():
+            if packet.stream_index not in self._copies or not packet.size:
+                continue
+            if packet.dts is None and packet.stream.disposition & Disposition.attached_pic:
+                packet.pts = packet.dts = 0  # a cover belongs to no moment
+            if packet.dts is not None:
+                yield packet
+
+
+def _obstacle(stream: Stream, muxer: str) -> str | None:
+    """Why a format cannot hold a stream, found by writing a header for it alone; None if it can."""
+    try:
+        with av.open(BytesIO(), "w", format=muxer) as trial:
+            copy = trial.add_stream_from_template(stream)
+            copy.disposition = stream.disposition
+            trial.start_encoding()
+    except REFUSED as error:
+        return str(error)
+    return None
+
+
+def _seconds(packet: AnyPacket) -> float:
+    assert packet.dts is not None
+    base = packet.time_base
+    return float(packet.dts * Fraction(base.numerator, base.denominator))
