@@ -255,10 +255,10 @@ def call(arguments: list[str] | None = None) -> int:
         return _complain(error.message, WRONG_USAGE)
     except PipelineError as error:
         return _complain(error.message, FAILED)
-    except BrokenPipeError:
-        # The reader of our output has gone; point stdout at nothing so that exit stays silent.
+    except OSError as error:
+        # Our own output cannot be written; point stdout at nothing so that exit stays silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return _complain(f"stdout cannot be written to: {error.strerror}", FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     return result if isinstance(result, int) else DONE
@@ -270,7 +270,18 @@ def _complain(message: str, status: int) -> int:
 
 
 def main() -> None:
+    _open_closed_streams()
     sys.exit(call())
+
+
+def _open_closed_streams() -> None:
+    """Point stdout and stderr at nothing where they were closed, lest a file get their place."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            if nothing != number:
+                os.dup2(nothing, number)
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 __all__ = ["app", "call", "main"]

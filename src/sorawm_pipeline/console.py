@@ -95,7 +95,7 @@ class Reporter:
     def _result(self, line: str) -> None:
         try:
             print(line, flush=True)
-        except BrokenPipeError:
+        except OSError:
             # The reader has gone, as in `run ... | head -1`; the clips are still to be done.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

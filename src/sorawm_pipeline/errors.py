@@ -11,7 +11,10 @@ PipelineError             one sentence that a person can act on
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class PipelineError(Exception):
@@ -31,11 +34,18 @@ class PipelineError(Exception):
 
     @property
     def message(self) -> str:
-        return str(self.args[0])
+        """The sentence, with control characters (a file name may hold any) made visible."""
+        return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(self.args[0]))
 
 
 class ConfigError(PipelineError):
+    """Several wrong keys are several lines."""
+
     default_kind = "config"
+
+    @property
+    def message(self) -> str:
+        return "\n".join(PipelineError(line).message for line in str(self.args[0]).split("\n"))
 
 
 class InputError(PipelineError):

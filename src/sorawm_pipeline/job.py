@@ -177,7 +177,7 @@ class ClipJob:
     def _settings(self, target: Target) -> EncodeSettings:
         encode, clip = self.config.encode, self.clip
         muxer = muxer_for(target.path.name, clip.format_name)
-        choice = choose_encoder(encode.codec, clip.codec, muxer, rgb=clip.layout.rgb)
+        choice = choose_encoder(encode.codec, clip.codec, muxer, clip.layout)
         origin = self.origin
         return EncodeSettings(
             choice=choice,

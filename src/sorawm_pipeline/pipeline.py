@@ -406,7 +406,9 @@ class _Run:
             "inpainter": InpainterReport(
                 method=method, runtime="none" if method == "none" else "opencv", device="cpu"
             ),
-            "encoder": EncoderReport(codec=stages.last.encoder)
+            "encoder": EncoderReport(
+                codec=stages.last.encoder, left_out=tuple(stages.last.streams_left_out)
+            )
             if isinstance(stages.last, Encode)
             else None,
             "marks": mark_reports(job.clip, runs.all()),

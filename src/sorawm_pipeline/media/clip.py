@@ -116,8 +116,8 @@ def open_input(path: Path, limits: Limits) -> InputContainer:
     Raises:
         InputError: the file is missing, unreadable, empty, or not a video we open; one sentence.
     """
-    path = path.absolute()
     try:
+        path = path.absolute()
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is not a regular file")
@@ -141,6 +141,8 @@ def open_input(path: Path, limits: Limits) -> InputContainer:
         ) from error
     except av.error.FFmpegError as error:
         raise InputError(f"{path} cannot be opened as video: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{str(path)!a} is no file name: {error}") from error
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

@@ -13,6 +13,7 @@ from av.codec import Codec
 from av.codec.codec import find_best_pix_fmt_of_list
 
 from sorawm_pipeline.errors import ConfigError, InputError
+from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of
 
 PRESETS = (
     "ultrafast",
@@ -64,6 +65,8 @@ ENCODERS = {
 LAMBDA_PER_QSCALE = 118
 """libav's global_quality is in these units (FF_QP2LAMBDA)."""
 
+
+FALLBACKS = ("h264", "hevc", "av1", "vp9", "ffv1")
 
 MUXER_OF_SUFFIX = {
     ".mp4": "mp4",
@@ -121,11 +124,13 @@ def muxer_for(name: str, demuxer: str) -> str:
     return muxer
 
 
-def choose_encoder(wanted: str, source_codec: str, muxer: str, *, rgb: bool) -> EncoderChoice:
+def choose_encoder(
+    wanted: str, source_codec: str, muxer: str, layout: PixelLayout
+) -> EncoderChoice:
     """The encoder for `encode.codec`, where `source` means the codec of the input.
 
-    H.264 of an RGB picture (`rgb`) has an encoder of its own that keeps its samples. A source codec
-    that nothing here can encode falls back to H.264 if the container takes it.
+    `source` falls back to another codec that the container takes where nothing here encodes the
+    input's, or not with its depth and colour. A codec asked for by name is taken at its word.
 
     Raises:
         ConfigError: the container cannot hold the codec asked for.
@@ -138,14 +143,27 @@ def choose_encoder(wanted: str, source_codec: str, muxer: str, *, rgb: bool) -> 
                 f"a {muxer} file cannot hold {wanted} video; choose another encode.codec or "
                 "another extension for the output"
             )
-        return _for_picture(ENCODERS[wanted], rgb=rgb)
-    for codec in (source_codec, "h264", "vp9"):
+        return _for_picture(ENCODERS[wanted], rgb=layout.rgb)
+    for codec in (source_codec, *FALLBACKS):
         if codec in ENCODERS and codec in taken:
-            return _for_picture(ENCODERS[codec], rgb=rgb)
+            choice = _for_picture(ENCODERS[codec], rgb=layout.rgb)
+            if _keeps(layout, pixel_format_for(choice.encoder, layout.name)):
+                return choice
     raise InputError(
-        f"nothing in this build encodes {source_codec} video for a {muxer} file; "
-        "give the output another extension, such as .mkv",
+        f"nothing in this build encodes {source_codec} video of {layout.name} for a {muxer} file "
+        "without loss of depth or colour; give the output another extension, such as .mkv",
         kind="unsupported",
+    )
+
+
+def _keeps(source: PixelLayout, target: str) -> bool:
+    """Whether a pixel format has room for every sample of another one."""
+    encoded = layout_of(PLANAR_TWIN.get(target, target))
+    fine_enough = encoded.step_x <= source.step_x and encoded.step_y <= source.step_y
+    return (
+        encoded.depth >= source.depth
+        and encoded.rgb == source.rgb
+        and (fine_enough or source.colour_planes == 1)
     )
 
 

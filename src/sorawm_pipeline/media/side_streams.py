@@ -12,8 +12,11 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
 
+from sorawm_pipeline.errors import InputError
+
 AnyPacket: TypeAlias = "Packet[Any]"
 ATTACHMENT_MUXERS = {"matroska"}
+DAMAGED = (av.error.ArgumentError, av.error.InvalidDataError)
 REFUSED = (av.error.FFmpegError, OSError, ValueError, NotImplementedError)
 
 
@@ -30,6 +33,7 @@ class SideStreams:
 
     Attributes:
         left_out: in words, the streams that the output's format cannot hold.
+        dropped: per output stream, packets with time stamps so damaged that no muxer takes them.
     """
 
     def __init__(self, source: InputContainer, output: OutputContainer, muxer: str) -> None:
@@ -40,6 +44,7 @@ class SideStreams:
         self._packets: Iterator[AnyPacket] = iter(())
         self._pending: AnyPacket | None = None
         self.left_out: list[str] = []
+        self.dropped: dict[int, int] = {}
 
     def add(self, stream: Stream) -> None:
         """Give the output a stream like this one of the source, or note that it cannot have it."""
@@ -51,6 +56,12 @@ class SideStreams:
             else:
                 self._leave_out(stream, "this container holds no attachments")
             return
+        if self._muxer == "avi" and stream.type == "audio" and not _counts_bytes(stream):
+            raise InputError(
+                f"an AVI file loses the timing of copied {stream.codec_context.name} sound; "
+                "give the output another extension, such as .mkv",
+                kind="unsupported",
+            )
         obstacle = _obstacle(stream, self._muxer)
         if obstacle is not None:
             self._leave_out(stream, obstacle)
@@ -73,8 +84,11 @@ class SideStreams:
             packet = self._pending
             if seconds is not None and _seconds(packet) > seconds:
                 return
-            packet.stream = self._copies[packet.stream_index]
-            self._output.mux_one(packet)
+            copy = packet.stream = self._copies[packet.stream_index]
+            try:
+                self._output.mux_one(packet)
+            except DAMAGED:
+                self.dropped[copy.index] = self.dropped.get(copy.index, 0) + 1
             self._pending = next(self._packets, None)
 
     def close(self) -> None:
@@ -100,8 +114,16 @@ class SideStreams:
                 yield packet
 
 
+def _counts_bytes(stream: Stream) -> bool:
+    """Whether AVI can tell the time of this sound: by bytes, or by frames of a fixed size."""
+    name = stream.codec_context.name
+    return name.startswith(("pcm_", "mp3", "mp2"))
+
+
 def _obstacle(stream: Stream, muxer: str) -> str | None:
     """Why a format cannot hold a stream, found by writing a header for it alone; None if it can."""
+    if stream.type == "data" and stream.name is None:
+        return "its codec is unknown"
     try:
         with av.open(BytesIO(), "w", format=muxer) as trial:
             copy = trial.add_stream_from_template(stream)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sorawm_pipeline.errors import OutputError
 
 TEMPORARY_PREFIX = ".sorawm-"
+SUFFIX_MAX = 16
+SIDECAR_SUFFIX = ".xmp"
+NAME_MAX_BYTES = 255
 
 
 @dataclass(slots=True)
@@ -36,8 +40,8 @@ class Target:
         Raises:
             OutputError: the output is the input, exists, or its folder cannot be made or written.
         """
-        path = path.absolute()
         try:
+            path = path.absolute()
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and source.exists() and path.samefile(source):
                 raise OutputError(
@@ -45,15 +49,25 @@ class Target:
                 )
             if path.is_dir():
                 raise OutputError(f"the output {path} is a folder")
+            if path.is_symlink() and not path.exists():
+                raise OutputError(f"the output {path} is a link that leads nowhere")
+            if path.exists() and not path.is_file():
+                raise OutputError(f"the output {path} is not a regular file")
             if path.exists() and not overwrite:
                 raise OutputError(
                     f"{path} exists already; use --overwrite to replace it", kind="exists"
                 )
         except OSError as error:
             raise write_error(path, error) from error
+        except ValueError as error:
+            raise OutputError(f"{str(path)!a} is no file name: {error}") from error
+        if len(os.fsencode(path.name + SIDECAR_SUFFIX)) > NAME_MAX_BYTES:
+            raise OutputError(f"the name of the output {path} is too long")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise OutputError(f"{path.parent} cannot be written to (permission denied)")
-        temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.suffix}")
+        temporary = path.with_name(
+            f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.suffix[:SUFFIX_MAX]}"
+        )
         return cls(path, temporary, overwrite)
 
     def publish(self) -> None:
@@ -79,16 +93,17 @@ class Target:
     def discard(self) -> None:
         """Remove what was written; harmless when there is nothing."""
         for leftover in (self.temporary, self._sidecar_temporary):
-            leftover.unlink(missing_ok=True)
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
 
     @property
     def _sidecar_temporary(self) -> Path:
-        return self.temporary.with_name(self.temporary.name + ".xmp")
+        return self.temporary.with_name(self.temporary.name + SIDECAR_SUFFIX)
 
     def _write_sidecar(self) -> Path | None:
         if self.beside is None:
             return None
-        sidecar = self.path.with_name(self.path.name + ".xmp")
+        sidecar = self.path.with_name(self.path.name + SIDECAR_SUFFIX)
         try:
             self._sidecar_temporary.write_text(self.beside, encoding="utf-8")
             _sync(self._sidecar_temporary)

@@ -88,7 +88,7 @@ class Decode:
             for packet in container.demux(stream):
                 last = packet.dts is None and packet.size == 0
                 if packet.is_corrupt and self._clip.counts_frames:
-                    break  # elsewhere a lost packet is only a lost packet
+                    raise InputError(f"{self._clip.path} is cut short in frame {packets}")
                 packets += not last
                 try:
                     decoded = packet.decode()

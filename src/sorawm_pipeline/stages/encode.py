@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from io import FileIO
@@ -79,7 +79,7 @@ class Encode:
         self.held = settings.choice.delay
         self.encoder = settings.choice.encoder
         self.frames_encoded = 0
-        self.streams_left_out: Sequence[str] = ()
+        self.streams_left_out: list[str] = []
         self._file: FileIO | None = None
         self._output: OutputContainer | None = None
         self._source: InputContainer | None = None
@@ -121,11 +121,9 @@ class Encode:
         sides.start()
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
-        try:
+        with self._failures_told():
             for frame in batch:
                 self._encode(frame)
-        except OSError as error:
-            raise write_error(self._target, error) from error
         return []
 
     def flush(self) -> list[Frame]:
@@ -133,14 +131,14 @@ class Encode:
         assert self._sides is not None
         assert self._output is not None
         assert self._file is not None
-        try:
+        with self._failures_told():
             for packet in self._video.encode(None):
                 self._mux(packet)
             self._sides.mux_until(None)
             self._output.close()
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise write_error(self._target, error) from error
+        for index, packets in self._sides.dropped.items():
+            self.streams_left_out.append(f"stream {index}: {packets} damaged packets")
         return []
 
     def close(self) -> None:
@@ -187,6 +185,9 @@ class Encode:
             context.global_quality = max(1, round(crf)) * LAMBDA_PER_QSCALE
         if clip.sample_aspect_tagged is not None:
             stream.sample_aspect_ratio = clip.sample_aspect_tagged
+            context.sample_aspect_ratio = clip.sample_aspect_tagged
+        if settings.choice.codec == "hevc" and settings.muxer in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # some players refuse the other one, hev1
         if clip.display_matrix is not None:
             matrix = memoryview(clip.display_matrix).cast("i")
             stream.set_display_matrix(list(matrix[:9]))
@@ -210,9 +211,9 @@ class Encode:
             raise write_error(self._target, error) from error
         except av.error.FFmpegError as error:
             raise DeviceError(
-                f"{self._settings.choice.encoder} does not accept {self._clip.width}x"
-                f"{self._clip.height} {self._format} in a {self._settings.muxer} file "
-                f"({error.strerror}); try another encode.codec or extension"
+                f"{self._settings.choice.encoder} in a {self._settings.muxer} file refuses this "
+                f"clip, {self._clip.width}x{self._clip.height} {self._format} ({error.strerror}); "
+                "try another encode.codec, encode.quality or extension"
             ) from error
 
     def _encode(self, frame: Frame) -> None:
@@ -234,6 +235,19 @@ class Encode:
         for packet in self._video.encode(picture):
             self._mux(packet)
         self.frames_encoded += 1
+
+    @contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        """Turn errors of the disk, the encoder and the muxer into sentences."""
+        try:
+            yield
+        except OSError as error:
+            raise write_error(self._target, error) from error
+        except av.error.FFmpegError as error:
+            raise DeviceError(
+                f"{self.encoder} or the {self._settings.muxer} container failed at frame "
+                f"{self.frames_encoded} ({error.strerror}); try another encode.codec or extension"
+            ) from error
 
     def _mux(self, packet: Packet[Any]) -> None:
         assert self._output is not None
