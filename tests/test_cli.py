@@ -370,6 +370,9 @@ class Slow(WhiteDetector):
 warm._load = lambda config: (Slow(), 0.4)
 sys.exit(cli.call(sys.argv[1:]))
 """
+SILENT_RUN = SLOW_RUN.replace('print("detecting", flush=True)', "pass").replace(
+    "sys.exit(cli.call(sys.argv[1:]))", "sys.argv[0] = 'x'; cli.main()"
+)
 
 
 @pytest.mark.parametrize("signals", [2, 1], ids=["twice", "once"])
@@ -414,3 +417,99 @@ def test_help_needs_no_heavy_imports() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_input_of_the_call_is_never_an_output(
+    yaml: Path, good: Path, tmp_path: Path, detectors: object, capsys: Say
+) -> None:
+    other = tmp_path / "other" / "good.mp4"
+    other.parent.mkdir()
+    other.write_bytes(good.read_bytes())
+    before = good.read_bytes()
+    assert run(yaml, other, good, "--output", tmp_path, "--overwrite") == 1
+    assert "another input" in capsys.readouterr().err
+    assert good.read_bytes() == before
+    assert run(yaml, good, "--output", tmp_path / "out", "--report", good) == 2
+    assert good.read_bytes() == before
+
+
+def test_a_report_that_cannot_be_written_is_said_first(
+    yaml: Path, good: Path, tmp_path: Path, capsys: Say
+) -> None:
+    words = ("--output", tmp_path / "out", "--report", tmp_path / "none" / "report.json")
+    assert run(yaml, good, *words) == 2
+    assert "none is not a folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_credentials_are_said_first(
+    yaml: Path, good: Path, tmp_path: Path, capsys: Say
+) -> None:
+    words = ["--set", f"provenance.certificate={good}", "--set", f"provenance.key={good}"]
+    assert run(yaml, good, "--output", tmp_path / "out", *words) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_output_folder_may_hold_the_inputs(
+    yaml: Path, good: Path, tmp_path: Path, detectors: object, capsys: Say
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    good.rename(clips / "good.mp4")
+    assert run(yaml, clips, "--output", clips) == 1
+    assert "input itself" in capsys.readouterr().err
+    assert run(yaml, clips, "--output", tmp_path) == 0
+    assert (tmp_path / "good.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["-dash.mp4", "new\nline.mp4", 'quo"te.mp4', "x" * 247 + ".mp4", "per%d cent.mp4"]
+)
+def test_hostile_names(
+    name: str, yaml: Path, good: Path, tmp_path: Path, detectors: object, capsys: Say
+) -> None:
+    good.rename(tmp_path / name)
+    assert run(yaml, tmp_path / name, "--output", tmp_path / "out") == 0
+    assert len(rgb(tmp_path / "out" / name)) == 12
+    (tmp_path / name).write_text("no film")
+    assert run(yaml, tmp_path / name, "--output", tmp_path / "out2") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_reader_of_the_results_may_go(yaml: Path, good: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second.mp4"
+    second.write_bytes(good.read_bytes())
+    command = [sys.executable, "-c", SILENT_RUN, "run", yaml, good, second, "--output"]
+    process = subprocess.Popen(
+        [*map(str, command), str(tmp_path / "out")],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        process.communicate(timeout=60)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.mp4", "second.mp4"]
+
+
+def test_closed_streams(yaml: Path, good: Path, tmp_path: Path) -> None:
+    words = ["run", yaml, good, "--output", tmp_path / "out"]
+    done = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            'exec "$@" >&- 2>&-',
+            "sh",
+            sys.executable,
+            "-c",
+            SILENT_RUN,
+            *map(str, words),
+        ],
+        cwd=Path(__file__).parents[1],
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert len(rgb(tmp_path / "out" / "good.mp4")) == 12

@@ -2,6 +2,10 @@
 
     python training/evaluate.py --mark MARK_ON_BLACK.mp4 --output RESULT.json CLIP_OR_PHOTO...
 
+With `--tracks` the sightings go through the program's tracks first, as in a run: outliers fall
+away, gaps are filled. That needs neighbouring frames, so `--step 1`; `--first` and `--count` choose
+a part of the mark clip.
+
 Each source is fitted to each size, the mark is laid over it as a translucent white matte whose
 opacity is the mark clip's brightness, the result is compressed with x264, decoded, and every
 decoded frame goes through the detector; so does a compressed copy without the mark. A size is
@@ -25,8 +29,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sorawm_pipeline.media.frame import Box as PixelBox
+from sorawm_pipeline.media.frame import Mark
 from sorawm_pipeline.vision.detector import Detector
+from sorawm_pipeline.vision.tracks import Tracks
 from sorawm_pipeline.vision.weights import find_weights
+from sorawm_pipeline.warm import DOUBTFUL
 
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -210,6 +218,24 @@ def detections(
             ]
 
 
+def tracked(
+    sightings: Iterator[list[tuple[float, Box]]], believe: float, window: int
+) -> Iterator[list[tuple[float, Box]]]:
+    """Yield each frame's marks as a run of the program decides them; what it decides is sure."""
+    tracks = Tracks(window, believe)
+    decided = []
+    for found in sightings:
+        boxes = [
+            (sure, PixelBox(int(b[0]), int(b[1]), int(np.ceil(b[2])), int(np.ceil(b[3]))))
+            for sure, b in found
+            if sure >= believe * DOUBTFUL
+        ]
+        decided += tracks.push([Mark(box, sure) for sure, box in boxes])
+    decided += tracks.flush()
+    for marks in decided:
+        yield [(1.0, (m.box.x0, m.box.y0, m.box.x1, m.box.y1)) for m in marks]
+
+
 def iou(a: Box, b: Box) -> float:
     across = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     down = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
@@ -226,6 +252,7 @@ def measure(
     how: str,
     threshold: float,
     misses: Path | None,
+    window: int | None,
 ) -> Score:
     outer, _, inner = size.partition(":")
     width, height = (int(v) for v in outer.split("x"))
@@ -246,6 +273,8 @@ def measure(
     score = Score(invisible=invisible)
     for expected, frames in ((truth, marked), ([None] * len(clean), clean)):
         results = detections(detector, compressed(frames, crf), how)
+        if window is not None:
+            results = tracked(results, threshold, window)
         for number, (box, found) in enumerate(zip(expected, results, strict=True)):
             if frames is marked and marks[number] is not None and box is None:
                 continue  # an invisible mark is neither a miss nor a false alarm
@@ -281,6 +310,10 @@ def main() -> None:
     parser.add_argument(
         "--step", type=int, default=5, help="use every so many-th frame of the mark clip"
     )
+    parser.add_argument("--first", type=int, default=0, help="of the mark clip's frames")
+    parser.add_argument("--count", type=int, help="default: all that follow")
+    parser.add_argument("--tracks", action="store_true")
+    parser.add_argument("--window", type=int, default=5, help="temporal.window, for --tracks")
     parser.add_argument("--confidence", type=float)
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--interpolation", default="BILINEAR")
@@ -291,7 +324,9 @@ def main() -> None:
     weights = find_weights(arguments.weights)
     threshold = weights.confidence if arguments.confidence is None else arguments.confidence
     detector = Detector(weights, confidence=FLOOR, image_size=arguments.image_size)
-    marks = mattes(arguments.mark, arguments.step)
+    if arguments.tracks and arguments.step != 1:
+        parser.error("--tracks needs --step 1")
+    marks = mattes(arguments.mark, arguments.step)[arguments.first :][: arguments.count]
     by_source: dict[str, Score] = {}
     by_size: dict[str, Score] = {}
     total = Score()
@@ -310,6 +345,7 @@ def main() -> None:
                 arguments.interpolation,
                 threshold,
                 arguments.misses,
+                arguments.window if arguments.tracks else None,
             )
             total += score
             by_source.setdefault(source.name, Score()).__iadd__(score)
@@ -319,6 +355,7 @@ def main() -> None:
         "weights_sha256": detector.weights_sha256,
         "image_size": detector.image_size,
         "confidence": threshold,
+        "tracks": arguments.tracks,
         "total": total.figures(threshold),
         "by_confidence": {str(c): total.figures(c) for c in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)},
         "by_size": {name: score.figures(threshold) for name, score in by_size.items()},

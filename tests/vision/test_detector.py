@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import DeviceError, ModelError
-from sorawm_pipeline.vision.detector import Detection, Detector, _decode
+from sorawm_pipeline.vision.detector import Detector, _decode
 from sorawm_pipeline.vision.weights import builtin_weights, find_weights
 
 Box = tuple[float, float, float, float]
@@ -28,11 +28,8 @@ def detector() -> Iterator[Detector]:
 def scene(width: int, height: int, seed: int = 1) -> NDArray[np.uint8]:
     """A soft colourful picture (height, width, 3)."""
     noise = np.random.default_rng(seed).uniform(20, 170, (6, 6, 3)).astype(np.float32)
-    return (
-        cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
+    large = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large.clip(0, 255), np.uint8)
 
 
 def draw_mark(picture: NDArray[np.uint8], x: int, y: int, width: int) -> Box:
@@ -173,9 +170,9 @@ def test_malformed_weights_are_a_model_error(tmp_path: Path, name: str, content:
     path = tmp_path / name
     path.write_bytes(content)
     if path.suffix == ".safetensors":
-        path.with_suffix(".yaml").write_bytes(
-            builtin_weights("safetensors").architecture.read_bytes()
-        )  # type: ignore[union-attr]
+        architecture = builtin_weights("safetensors").architecture
+        assert architecture is not None
+        path.with_suffix(".yaml").write_bytes(architecture.read_bytes())
     with pytest.raises(ModelError, match=r"bad\."):
         Detector(find_weights(path, allow_pickle=True))
 
@@ -249,13 +246,17 @@ def test_boxes_of_one_mark_become_one_box() -> None:
 
 def test_boxes_are_cut_at_the_border() -> None:
     raw = np.array([column((-10, -5, 60, 30), 0.8), column((650, 10, 700, 30), 0.8)], np.float32).T
-    assert _decode(raw, 0.4, 640, 352) == [Detection((0, 0, 60, 30), pytest.approx(0.8))]
+    (found,) = _decode(raw, 0.4, 640, 352)
+    assert found.box == (0, 0, 60, 30)
+    assert found.confidence == pytest.approx(0.8)
 
 
 def test_end_to_end_rows_are_understood() -> None:
     raw = np.zeros((300, 6), np.float32)
     raw[0] = (10, 20, 90, 50, 0.7, 0)
-    assert _decode(raw, 0.4, 640, 352) == [Detection((10, 20, 90, 50), pytest.approx(0.7))]
+    (found,) = _decode(raw, 0.4, 640, 352)
+    assert found.box == (10, 20, 90, 50)
+    assert found.confidence == pytest.approx(0.7)
 
 
 def test_import_is_light_and_first_use_touches_no_home(tmp_path: Path) -> None:

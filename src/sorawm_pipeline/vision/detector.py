@@ -10,7 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,9 @@ from sorawm_pipeline.vision.weights import Weights
 if TYPE_CHECKING:
     import torch
 
-_RUNTIMES = {
+Runtime = Literal["torch", "onnxruntime", "openvino", "tensorrt"]
+
+_RUNTIMES: dict[str, Runtime] = {
     "onnx": "onnxruntime",
     "safetensors": "torch",
     "torchscript": "torch",
@@ -318,12 +320,9 @@ def _fixed_size(backend: _Backend) -> tuple[int, int] | None:
 def _prepare_libraries() -> None:
     """Import Ultralytics so that it neither downloads, installs nor writes to the home folder.
 
-    It reads its variables when imported, and ONNX Runtime, which otherwise reports its use to its
-    maker and leaves an identifier in the home folder, reads its own. What the user has set is
-    respected, except that checkpoints are never unpickled freely.
+    It reads its variables when imported. What the user has set is respected, except that
+    checkpoints are never unpickled freely.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")  # the name in some versions
     if "ultralytics" in sys.modules:
         return
     os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"
