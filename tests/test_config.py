@@ -179,7 +179,7 @@ def test_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             r'output: {folder: "a\0b"}',
-            'output.folder: expected a folder, found "a\0b"',
+            'output.folder: expected a folder, found "a\\x00b"',
         ),
         (
             "profile: [x]",

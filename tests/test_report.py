@@ -71,7 +71,8 @@ FULL = Report(
             queues={"decode->detect": QueueReport(capacity=4, peak=4)},
             live_frames=LiveReport(bound=60, peak=42),
             provenance=ProvenanceReport(
-                source_manifest=True, signed=True, digital_source_type="x/trainedAlgorithmicMedia"
+                source_manifest=True, signed=True, digital_source_type="x/trainedAlgorithmicMedia",
+                basis="c2pa",
             ),
         ),
     )
@@ -86,7 +87,7 @@ CONTRACT = """
                "weights_sha256": "ab"},
   "inpainter": {"method": "telea", "runtime": "opencv", "device": "cpu", "weights_sha256": null},
   "encoder": {"codec": "libx264", "hardware": false,
-              "tried": [{"codec": "h264_nvenc", "error": "no driver"}]},
+              "tried": [{"codec": "h264_nvenc", "error": "no driver"}], "left_out": []},
   "marks": [{"first_frame": 0, "last_frame": 65, "box": [36, 112, 186, 163], "confidence": 0.9,
              "filled_frames": 1}],
   "stages": {"decode": {"items": 300, "batches": 80, "busy_s": 1.0, "wait_in_s": 0.1,
@@ -94,7 +95,7 @@ CONTRACT = """
   "queues": {"decode->detect": {"capacity": 4, "peak": 4}},
   "live_frames": {"bound": 60, "peak": 42},
   "provenance": {"source_manifest": true, "signed": true,
-                 "digital_source_type": "x/trainedAlgorithmicMedia"}
+                 "digital_source_type": "x/trainedAlgorithmicMedia", "basis": "c2pa"}
 }]}
 """
 

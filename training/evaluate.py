@@ -46,6 +46,7 @@ SIZES = (
 VISIBLE = 24  # brightness of 255 over black from which a pixel of the mark clip is the mark's
 BATCH = 8
 FAINT = 4.0  # a mark that changes the picture by less than this, of 255, counts as invisible
+LEVELS = (0.4, 0.5, 0.6, 0.7)  # confidences to believe from that --tracks compares
 FLOOR = 0.1  # boxes less sure than this are not even looked at
 
 
@@ -219,21 +220,29 @@ def detections(
 
 
 def tracked(
-    sightings: Iterator[list[tuple[float, Box]]], believe: float, window: int
+    sightings: Iterator[list[tuple[float, Box]]], window: int
 ) -> Iterator[list[tuple[float, Box]]]:
-    """Yield each frame's marks as a run of the program decides them; what it decides is sure."""
-    tracks = Tracks(window, believe)
-    decided = []
-    for found in sightings:
-        boxes = [
-            (sure, PixelBox(int(b[0]), int(b[1]), int(np.ceil(b[2])), int(np.ceil(b[3]))))
+    """Yield each frame's marks as a run of the program decides them, for each of LEVELS.
+
+    What is decided when sightings are believed from a level on has that level as its confidence.
+    """
+    seen = [
+        [
+            Mark(PixelBox(int(b[0]), int(b[1]), int(np.ceil(b[2])), int(np.ceil(b[3]))), sure)
             for sure, b in found
-            if sure >= believe * DOUBTFUL
         ]
-        decided += tracks.push([Mark(box, sure) for sure, box in boxes])
-    decided += tracks.flush()
-    for marks in decided:
-        yield [(1.0, (m.box.x0, m.box.y0, m.box.x1, m.box.y1)) for m in marks]
+        for found in sightings
+    ]
+    frames: list[list[tuple[float, Box]]] = [[] for _ in seen]
+    for level in LEVELS:
+        tracks = Tracks(window, level)
+        decided = []
+        for marks in seen:
+            decided += tracks.push([m for m in marks if m.confidence >= level * DOUBTFUL])
+        decided += tracks.flush()
+        for frame, marks in zip(frames, decided, strict=True):
+            frame += [(level, (m.box.x0, m.box.y0, m.box.x1, m.box.y1)) for m in marks]
+    yield from frames
 
 
 def iou(a: Box, b: Box) -> float:
@@ -274,7 +283,7 @@ def measure(
     for expected, frames in ((truth, marked), ([None] * len(clean), clean)):
         results = detections(detector, compressed(frames, crf), how)
         if window is not None:
-            results = tracked(results, threshold, window)
+            results = tracked(results, window)
         for number, (box, found) in enumerate(zip(expected, results, strict=True)):
             if frames is marked and marks[number] is not None and box is None:
                 continue  # an invisible mark is neither a miss nor a false alarm

@@ -100,9 +100,9 @@ class EncoderReport(_Model):
     """How the result was encoded; `left_out` says which streams its container could not take."""
 
     codec: Text
-    left_out: tuple[Text, ...] = ()
     hardware: bool = False
     tried: tuple[TriedEncoder, ...] = ()
+    left_out: tuple[Text, ...] = ()
 
 
 class MarkReport(_Model):
