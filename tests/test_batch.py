@@ -12,8 +12,8 @@ import pytest
 
 from sorawm_pipeline import batch
 from sorawm_pipeline.batch import Stop, clean_all
+from sorawm_pipeline.clip_run import Progress
 from sorawm_pipeline.errors import InputError
-from sorawm_pipeline.pipeline import Progress
 from sorawm_pipeline.plan import Planned
 from sorawm_pipeline.report import ClipReport, ErrorReport
 

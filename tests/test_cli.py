@@ -333,7 +333,7 @@ def test_progress_in_plain_words(
     capsys: Say,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sorawm_pipeline.pipeline.PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr("sorawm_pipeline.clip_run.PROGRESS_INTERVAL_S", 0.0)
     monkeypatch.setattr("sorawm_pipeline.console.PLAIN_INTERVAL_S", 0.0)
     assert run(yaml, good, "--output", tmp_path / "out", "--progress", "plain") == 0
     said = capsys.readouterr()
@@ -348,7 +348,7 @@ def test_logs_are_json_lines_bound_to_the_clip(
     yaml.write_text("log: {level: debug}\n")
     assert run(yaml, good, "--output", tmp_path / "out", "--log-format", "json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    ours = [line for line in lines if line["logger"] == "sorawm_pipeline.pipeline"]
+    ours = [line for line in lines if line["logger"] == "sorawm_pipeline.clip_run"]
     assert {line["event"] for line in ours} >= {"opened", "stage", "done"}
     assert all(line["clip"] == str(good) for line in ours)
     assert {line["stage"] for line in ours if line["event"] == "stage"} == {

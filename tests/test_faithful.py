@@ -280,7 +280,7 @@ async def test_loading_is_measured_apart_from_cleaning(
         return WhiteDetector(), 0.4
 
     monkeypatch.setattr(warm, "_load", load)
-    monkeypatch.setattr("sorawm_pipeline.pipeline.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("sorawm_pipeline.clip_run.time.perf_counter", lambda: now[0])
     real = WhiteDetector.detect
 
     def slow(self: WhiteDetector, images: np.ndarray) -> object:

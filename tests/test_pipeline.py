@@ -275,7 +275,7 @@ async def test_without_a_context_each_call_loads_and_closes(
 async def test_events_tell_the_progress_and_end_with_the_report(
     make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sorawm_pipeline.pipeline.PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr("sorawm_pipeline.clip_run.PROGRESS_INTERVAL_S", 0.0)
     source = make_clip("clip.mp4", Clip(frames=60))
     async with Pipeline(config()) as pipeline:
         events = [event async for event in pipeline.events(source, tmp_path / "out.mp4")]
@@ -291,7 +291,7 @@ async def test_events_tell_the_progress_and_end_with_the_report(
 async def test_leaving_the_events_early_cancels_the_clip(
     make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sorawm_pipeline.pipeline.PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr("sorawm_pipeline.clip_run.PROGRESS_INTERVAL_S", 0.0)
     source = make_clip("clip.mp4", Clip(frames=100))
     async with Pipeline(config()) as pipeline:
         events = pipeline.events(source, tmp_path / "out.mp4")
@@ -319,7 +319,7 @@ async def test_events_need_an_open_pipeline(tmp_path: Path) -> None:
 async def test_cancelling_leaves_no_thread_and_no_file(
     after_frames: int, make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sorawm_pipeline.pipeline.PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr("sorawm_pipeline.clip_run.PROGRESS_INTERVAL_S", 0.0)
     source = make_clip("clip.mp4", Clip(frames=100))
     reached = asyncio.Event()
 

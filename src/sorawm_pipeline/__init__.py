@@ -10,13 +10,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")
 
 if TYPE_CHECKING:
+    from sorawm_pipeline.clip_run import Progress
     from sorawm_pipeline.config import PipelineConfig
-    from sorawm_pipeline.pipeline import Pipeline, Progress
+    from sorawm_pipeline.pipeline import Pipeline
 
 __version__ = "0.1.0"
 __all__ = ["Pipeline", "PipelineConfig", "Progress", "__version__"]
 
-_HOMES = {"Pipeline": "pipeline", "PipelineConfig": "config", "Progress": "pipeline"}
+_HOMES = {"Pipeline": "pipeline", "PipelineConfig": "config", "Progress": "clip_run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from sorawm_pipeline.pipeline import Pipeline, Progress
+from sorawm_pipeline.clip_run import Progress
+from sorawm_pipeline.pipeline import Pipeline
 from sorawm_pipeline.plan import Planned
 from sorawm_pipeline.report import ClipReport, ErrorReport
 

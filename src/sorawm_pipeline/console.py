@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from sorawm_pipeline.pipeline import Progress
+from sorawm_pipeline.clip_run import Progress
 from sorawm_pipeline.plan import Planned
 from sorawm_pipeline.report import ClipReport, readable
 

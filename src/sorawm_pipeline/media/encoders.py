@@ -7,25 +7,17 @@ from fractions import Fraction
 from functools import cache
 from io import BytesIO
 from pathlib import PurePath
+from typing import get_args
 
 import av
 from av.codec import Codec
 from av.codec.codec import find_best_pix_fmt_of_list
 
+from sorawm_pipeline.config_sections import Preset
 from sorawm_pipeline.errors import ConfigError, InputError
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of
 
-PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-)
+PRESETS: tuple[str, ...] = get_args(Preset)
 """Names of effort, fastest first, as x264 and x265 know them; other encoders get their number."""
 
 

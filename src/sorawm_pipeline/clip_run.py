@@ -1,0 +1,268 @@
+"""One clip on its way through the corridor: awaited, measured, reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.engine import Corridor, CorridorSnapshot, Owner, OwnerThread
+from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.hardware.memory import peak_rss
+from sorawm_pipeline.job import ClipJob, Stages, mark_reports
+from sorawm_pipeline.logs import bound, get_logger
+from sorawm_pipeline.media.provenance import ProvenanceReport
+from sorawm_pipeline.report import (
+    ClipReport,
+    DetectorReport,
+    DetectReport,
+    EncoderReport,
+    ErrorReport,
+    FramesReport,
+    InpainterReport,
+    LiveReport,
+    QueueReport,
+    StageReport,
+    Status,
+)
+from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
+from sorawm_pipeline.stages.collect import Collect
+from sorawm_pipeline.stages.encode import Encode
+from sorawm_pipeline.vision.detector import Detector
+from sorawm_pipeline.warm import Lent, WarmDetectors
+
+PROGRESS_INTERVAL_S = 0.1
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one clip has got.
+
+    Attributes:
+        clip: the input.
+        frames: frames encoded (by `detect`: looked at).
+        frames_expected: what the container claims, or None.
+        fps: frames per second so far.
+        stage: name of the stage that computes most of the time, the bottleneck.
+        eta_s: seconds left by that rate, or None.
+        report: the clip's report in its last event, else None.
+    """
+
+    clip: Path
+    frames: int
+    frames_expected: int | None
+    fps: float
+    stage: str
+    eta_s: float | None
+    report: ClipReport | None = None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class ClipRun:
+    """One clip on its way: awaits its job's blocking parts and its corridor, and measures."""
+
+    def __init__(
+        self, config: PipelineConfig, source: Path, on_progress: ProgressCallback | None
+    ) -> None:
+        self._config = config
+        self._source = source
+        self._on_progress = on_progress
+        self._job = ClipJob(config, source)
+        self._started = time.perf_counter()
+        self._startup_s = 0.0
+        self._told = 0.0
+        self._stages: Stages
+        self._corridor: Corridor | None = None
+        self._detector: Detector | None = None
+        self._sealed: ProvenanceReport | None = None
+
+    async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
+        """Clean the clip and publish the result.
+
+        Raises:
+            PipelineError: whatever went wrong; `report` then tells how far it got.
+        """
+        async with self._thread() as thread:
+            await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
+            await self._walk(detectors, thread)
+            self._sealed = await thread.call(self._job.seal, self._stages)
+            await thread.call(self._job.publish)
+            report = self.report("done")
+            self._log_done(report)
+            return report
+
+    async def look(self, detectors: WarmDetectors) -> DetectReport:
+        """Find the clip's marks; nothing is written. Raises as `clean`."""
+        async with self._thread() as thread:
+            await thread.call(partial(self._job.prepare, None, overwrite=False))
+            await self._walk(detectors, thread)
+        stages = self._stages
+        assert isinstance(stages.last, Collect)
+        display = self._job.clip.display
+        return DetectReport(
+            input=str(self._source),
+            width=display.shown_width,
+            height=display.shown_height,
+            frames_inferred=stages.detect.frames_inferred,
+            frames=tuple(stages.last.frames),
+        )
+
+    @asynccontextmanager
+    async def _thread(self) -> AsyncIterator[OwnerThread]:
+        """A thread for the job's blocking parts; whatever fails becomes a PipelineError."""
+        thread = OwnerThread("clip")
+        with bound(clip=str(self._source)):
+            try:
+                yield thread
+            except PipelineError as error:
+                _log_failed(error)
+                raise
+            except Exception as error:
+                told = PipelineError(f"{type(error).__name__}: {error}")
+                _log_failed(told)
+                raise told from error
+            finally:
+                try:
+                    await thread.call(self._job.discard)
+                finally:
+                    await thread.stop()
+
+    async def _walk(self, detectors: WarmDetectors, thread: Owner) -> None:
+        self._log_opened()
+        asked = time.perf_counter()
+        async with detectors.borrow() as warm:
+            self._startup_s = time.perf_counter() - asked
+            stages = self._stages = await thread.call(self._job.stages, warm)
+            self._detector = warm.detector
+            corridor = self._corridor = Corridor(
+                stages.decode,
+                stages.after_decode,
+                capacity=stages.capacities,
+                thread_factory=lambda name: (
+                    Lent(warm.owner) if name == stages.detect.name else OwnerThread(name)
+                ),
+                on_consumed=self._tell,
+            )
+            await corridor.run()
+
+    def _log_opened(self) -> None:
+        clip = self._job.clip
+        log.info(
+            "opened",
+            codec=clip.codec,
+            size=f"{clip.width}x{clip.height}",
+            pixels=clip.pixel_format,
+            frames=clip.frames_claimed or None,
+        )
+
+    @property
+    def _wall_s(self) -> float:
+        """Seconds since the clip was opened, loading models not counted."""
+        return time.perf_counter() - self._started - self._startup_s
+
+    def _tell(self, frames: int) -> None:
+        now = time.perf_counter()
+        if self._on_progress is None or now - self._told < PROGRESS_INTERVAL_S:
+            return
+        self._told = now
+        assert self._corridor is not None
+        busy = {name: stage.busy_s for name, stage in self._corridor.snapshot().stages.items()}
+        expected = self._job.clip.frames_claimed or None
+        fps = frames / self._wall_s
+        left = (expected - frames) / fps if expected and expected >= frames else None
+        stage = max(busy, key=busy.__getitem__)
+        self._on_progress(Progress(self._source, frames, expected, fps, stage, left))
+
+    def report(self, status: Status, error: PipelineError | None = None) -> ClipReport:
+        """What became of the clip; how far it got, if it failed."""
+        report = ClipReport(
+            input=str(self._source),
+            status=status,
+            error=None if error is None else ErrorReport.of(error),
+            startup_s=self._startup_s,
+            wall_s=self._wall_s,
+            peak_rss_bytes=peak_rss(),
+        )
+        if self._corridor is not None:
+            report = report.model_copy(update=self._measured(self._corridor.snapshot()))
+        if self._sealed is not None and status == "done":
+            report = report.model_copy(update=self._published(self._sealed))
+        return report
+
+    def _measured(self, snapshot: CorridorSnapshot) -> dict[str, object]:
+        stages, job = self._stages, self._job
+        assert self._detector is not None
+        encoded = stages.last.frames_encoded if isinstance(stages.last, Encode) else 0
+        runs = stages.detect.runs
+        method = self._config.inpaint.method
+        return {
+            "frames": FramesReport(
+                decoded=snapshot.stages[stages.decode.name].items,
+                encoded=encoded,
+                marked=runs.marked_frames,
+            ),
+            "fps": encoded / self._wall_s,
+            "detector": DetectorReport(
+                frames_inferred=stages.detect.frames_inferred,
+                runtime=self._detector.runtime,
+                device=self._detector.device,
+                weights_sha256=self._detector.weights_sha256,
+            ),
+            "inpainter": InpainterReport(
+                method=method, runtime="none" if method == "none" else "opencv", device="cpu"
+            ),
+            "encoder": EncoderReport(
+                codec=stages.last.encoder, left_out=tuple(stages.last.streams_left_out)
+            )
+            if isinstance(stages.last, Encode)
+            else None,
+            "marks": mark_reports(job.clip, runs.all()),
+            "stages": {
+                name: StageReport(**asdict(stage)) for name, stage in snapshot.stages.items()
+            },
+            "queues": {
+                name: QueueReport(capacity=queue.capacity, peak=queue.peak)
+                for name, queue in snapshot.queues.items()
+            },
+            "live_frames": LiveReport(bound=snapshot.live.bound, peak=snapshot.live.peak),
+        }
+
+    def _published(self, sealed: ProvenanceReport) -> dict[str, object]:
+        assert self._job.target is not None
+        return {
+            "output": str(self._job.target.path),
+            "provenance": ProvenanceSummary(
+                source_manifest=sealed.source_manifest,
+                signed=sealed.signed,
+                digital_source_type=sealed.digital_source_type,
+                basis=sealed.basis,
+            ),
+        }
+
+    def _log_done(self, report: ClipReport) -> None:
+        assert isinstance(self._stages.last, Encode)
+        for name, stage in report.stages.items():
+            log.debug("stage", stage=name, **stage.model_dump())
+        for left_out in self._stages.last.streams_left_out:
+            log.warning("stream not carried over", stage=self._stages.last.name, stream=left_out)
+        if self._sealed is not None and self._sealed.note:
+            log.info("provenance", note=self._sealed.note)
+        log.info(
+            "done",
+            output=report.output,
+            frames=report.frames.encoded,
+            marked=report.frames.marked,
+            fps=round(report.fps, 1),
+        )
+
+
+def _log_failed(error: PipelineError) -> None:
+    stage = {} if error.stage is None else {"stage": error.stage}
+    log.info("failed", kind=error.kind, reason=error.message, **stage)
