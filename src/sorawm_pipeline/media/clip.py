@@ -21,6 +21,7 @@ from sorawm_pipeline.config_sections import LimitsConfig
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media.display import Display
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of
+from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.wholeness import missing_bytes
 
 
@@ -123,15 +124,16 @@ def open_input(path: Path, limits: Limits) -> InputContainer:
             raise InputError(f"{path} is not a regular file")
         if status.st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy or export it again")
-        return av.open(
+        opened: InputContainer = av.open(
             f"file:{path}",
             options={"max_pixels": str(limits.max_pixels), "threads": "1"},
             container_options={
                 "format_whitelist": ",".join(limits.formats),
                 "protocol_whitelist": "file",
             },
-            metadata_errors="surrogateescape",
+            **TAG_DECODING,
         )
+        return opened
     except OSError as error:
         raise _unreadable(path, error) from error
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:

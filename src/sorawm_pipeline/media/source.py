@@ -85,15 +85,15 @@ def read_tags(path: Path) -> dict[str, str]:
     """The container's tags by upper-case name; the clip was probed within its limits before."""
     import av
 
+    from sorawm_pipeline.media.releases import TAG_DECODING
+
     options = {
         "format_whitelist": _FORMATS,
         "protocol_whitelist": "file",
         "analyzeduration": "0",
     }
     try:
-        with av.open(
-            f"file:{path.resolve()}", options=options, metadata_errors="replace"
-        ) as container:
+        with av.open(f"file:{path.resolve()}", options=options, **TAG_DECODING) as container:
             return {key.upper(): value for key, value in container.metadata.items()}
     except (av.FFmpegError, OSError, ValueError):
         return {}

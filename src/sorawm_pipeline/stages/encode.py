@@ -29,6 +29,7 @@ from sorawm_pipeline.media.encoders import (
 )
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.patch import paste
+from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.side_streams import SideStreams
 from sorawm_pipeline.media.target import write_error
 
@@ -103,7 +104,7 @@ class Encode:
                 format=muxer,
                 container_options=_muxer_options(muxer, source.metadata),
                 buffer_size=IO_BYTES,
-                metadata_errors="surrogateescape",
+                **TAG_DECODING,
             )
         except OSError as error:
             raise write_error(self._target, error) from error
