@@ -71,7 +71,7 @@ def main() -> None:
     )
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--version", required=True)
-    parser.add_argument("--confidence", type=float, default=0.4)
+    parser.add_argument("--confidence", type=float, default=0.6)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--measured", type=Path)
     arguments = parser.parse_args()
