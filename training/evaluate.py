@@ -45,7 +45,6 @@ SIZES = (
 )
 VISIBLE = 24  # brightness of 255 over black from which a pixel of the mark clip is the mark's
 BATCH = 8
-SEEN = 12.0  # change of 255 by which a pixel of the mark can be told from its ground
 FAINT = 4.0  # a mark that changes the picture by less than this, of 255, counts as invisible
 LEVELS = (0.4, 0.5, 0.6, 0.7)  # confidences to believe from that --tracks compares
 FLOOR = 0.1  # boxes less sure than this are not even looked at
@@ -149,11 +148,10 @@ def pictures(source: Path, width: int, height: int, count: int) -> Iterator[Pixe
             raise SystemExit(f"{source} has no frames")
 
 
-def overlay(picture: Pixels, matte: Placed, seen: bool) -> tuple[Pixels, Box | None]:
+def overlay(picture: Pixels, matte: Placed) -> tuple[Pixels, Box | None]:
     """Lay the mark over a picture, scaled with the short side; return its box in the picture.
 
-    With `seen` the box goes around the pixels that the mark changes enough to be seen, else around
-    all of it. None instead of a box means that nobody could see it: white over white.
+    None instead of a box means that nobody could see it: white over white.
     """
     patch, (x, y), (mark_width, mark_height) = matte
     height, width = picture.shape[:2]
@@ -170,13 +168,11 @@ def overlay(picture: Pixels, matte: Placed, seen: bool) -> tuple[Pixels, Box | N
     alpha = bright[..., None].astype(np.float32) / 255
     under = picture[py : py + bright.shape[0], px : px + bright.shape[1]]
     over = under * (1 - alpha) + 255 * alpha
-    change = np.abs(over - under)
-    stands_out = change[bright > VISIBLE].mean()
-    shape = (bright > VISIBLE) & (change.max(axis=2) > SEEN) if seen else bright > VISIBLE
-    rows, columns = (np.flatnonzero(shape.any(axis)) for axis in (1, 0))
+    stands_out = np.abs(over - under)[bright > VISIBLE].mean()
+    rows, columns = (np.flatnonzero((bright > VISIBLE).any(axis)) for axis in (1, 0))
     picture = picture.copy()
     picture[py : py + bright.shape[0], px : px + bright.shape[1]] = np.clip(over, 0, 255)
-    if stands_out < FAINT or not rows.size:
+    if stands_out < FAINT:
         return picture, None
     return picture, (
         float(px + columns[0]),
@@ -266,7 +262,6 @@ def measure(
     threshold: float,
     misses: Path | None,
     window: int | None,
-    seen: bool,
 ) -> Score:
     outer, _, inner = size.partition(":")
     width, height = (int(v) for v in outer.split("x"))
@@ -277,7 +272,7 @@ def measure(
     truth: list[Box | None] = []
     invisible = 0
     for picture, matte in zip(pictures(source, across, down, len(marks)), marks, strict=True):
-        shown, box = overlay(picture, matte, seen) if matte else (picture, None)
+        shown, box = overlay(picture, matte) if matte else (picture, None)
         for target, content in ((clean, picture), (marked, shown)):
             frame = np.zeros((height, width, 3), np.uint8)
             frame[y : y + down, x : x + across] = content
@@ -327,7 +322,6 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="of the mark clip's frames")
     parser.add_argument("--count", type=int, help="default: all that follow")
     parser.add_argument("--tracks", action="store_true")
-    parser.add_argument("--seen", action="store_true", help="judge by what can be seen of a mark")
     parser.add_argument("--window", type=int, default=5, help="temporal.window, for --tracks")
     parser.add_argument("--confidence", type=float)
     parser.add_argument("--image-size", type=int)
@@ -361,7 +355,6 @@ def main() -> None:
                 threshold,
                 arguments.misses,
                 arguments.window if arguments.tracks else None,
-                arguments.seen,
             )
             total += score
             by_source.setdefault(source.name, Score()).__iadd__(score)
@@ -372,7 +365,6 @@ def main() -> None:
         "image_size": detector.image_size,
         "confidence": threshold,
         "tracks": arguments.tracks,
-        "seen": arguments.seen,
         "total": total.figures(threshold),
         "by_confidence": {str(c): total.figures(c) for c in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)},
         "by_size": {name: score.figures(threshold) for name, score in by_size.items()},
