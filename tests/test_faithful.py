@@ -16,6 +16,7 @@ from sorawm_pipeline import Pipeline, PipelineConfig, warm
 from sorawm_pipeline.errors import InputError, OutputError
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.provenance import read_provenance
+from sorawm_pipeline.media.side_streams import SideStreams
 from sorawm_pipeline.stages import decode
 from tests.clips import MARK, Clip, rgb, scene, times
 from tests.conftest import WhiteDetector
@@ -117,6 +118,25 @@ async def test_sound_and_picture_are_interleaved(make_clip: MakeClip, tmp_path: 
     assert 0.25 < first_half.count("audio") / len(first_half) < 0.75
 
 
+async def test_side_streams_are_read_only_as_far_as_the_picture_has_got(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments: list[float | None] = []
+    plain = SideStreams.mux_until
+
+    def noted(self: SideStreams, seconds: float | None) -> None:
+        moments.append(seconds)
+        plain(self, seconds)
+
+    monkeypatch.setattr(SideStreams, "mux_until", noted)
+    source = make_clip("clip.mp4", Clip(frames=100, audio=True))
+    await Pipeline(config()).process(source, tmp_path / "out.mp4")
+    *during, last = moments
+    assert last is None
+    assert during == sorted(during, key=lambda moment: moment or 0.0)
+    assert len(set(during)) == 100
+
+
 async def test_what_a_container_cannot_hold_is_left_out_and_reported(tmp_path: Path) -> None:
     source, output = rich_mkv(tmp_path / "rich.mkv"), tmp_path / "out.mp4"
     report = await Pipeline(config()).process(source, output)
@@ -151,6 +171,10 @@ async def test_rgb_pictures_keep_their_colours(make_clip: MakeClip, tmp_path: Pa
         await Pipeline(config(encode={"codec": codec})).process(source, output)
         for picture in rgb(output):
             assert np.abs(picture.astype(int) - [192, 62, 31]).max() <= 6, name
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert frame.format.name == "gbrp", "RGB stays RGB"
+        assert container.streams.video[0].codec_context.name == "h264", "and H.264 stays H.264"
 
 
 @pytest.mark.parametrize(
