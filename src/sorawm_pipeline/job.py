@@ -1,6 +1,6 @@
 """One clip: what is prepared before its corridor, built for it, and finished after it.
 
-Everything here blocks and runs on the clip's own thread; pipeline.py awaits it.
+Everything here blocks and runs on the clip's own thread; clip_run.py awaits it.
 """
 
 from __future__ import annotations
@@ -144,9 +144,8 @@ class ClipJob:
             self.edit,
             description=f"{self.edit.description}; {changed} frames changed{concluded}",
         )
-        finished = self.target.temporary
         report = provenance.seal(
-            finished,
+            self.target.temporary,
             source_path=self.source,
             source=origin,
             edit=edit,
@@ -154,10 +153,7 @@ class ClipJob:
             credentials=credentials(self.config),
             state_dir=state_folder(),
         )
-        if not report.signed:
-            self.target.beside = provenance.statement_beside(
-                finished, self.source, edit, origin.digital_source_type
-            )
+        self.target.beside = report.beside
         return report
 
     def publish(self) -> None:

@@ -28,7 +28,6 @@ __all__ = [
     "identity",
     "read_provenance",
     "seal",
-    "statement_beside",
 ]
 
 _ROOM_FOR_STORE = 8 << 20
@@ -56,6 +55,7 @@ class ProvenanceReport:
             certificate made on this machine never does.
         note: sentences for the reader of the report: why the result is not signed, by whom it is,
             and in what state the source's manifest was carried on.
+        beside: XMP packet to publish beside a file that cannot say everything itself, else None.
     """
 
     source_manifest: bool
@@ -68,6 +68,7 @@ class ProvenanceReport:
     generator: str | None
     trusted_certificate: bool
     note: str | None
+    beside: str | None = None
 
 
 def container_tags(
@@ -109,6 +110,7 @@ def seal(
         OutputError: the file could not be sealed.
     """
     notes = []
+    beside = None
     signed = manifest.Signed(parent_carried=False, trusted=False)
     try:
         obstacle = manifest.obstacle(path)
@@ -120,8 +122,8 @@ def seal(
             signed = _sign(path, source_path, definition, signer)
             notes.append(_LOCAL if signer.local else _CONFIGURED)
         else:
-            missing = statement_beside(path, source_path, edit, digital_source_type)
-            says = "its tags say" if missing is None else "a file beside it (.xmp) says"
+            beside = _statement_beside(path, source_path, edit, digital_source_type)
+            says = "its tags say" if beside is None else "a file beside it (.xmp) says"
             notes.append(f"Not signed: {obstacle}; {says} what was done.")
     except OSError as error:
         kind = "no_space" if error.errno == errno.ENOSPC else None
@@ -141,18 +143,17 @@ def seal(
         generator=source.generator,
         trusted_certificate=signed.trusted,
         note=" ".join(notes) or None,
+        beside=beside,
     )
 
 
-def statement_beside(
+def _statement_beside(
     path: Path, source_path: Path, edit: Edit, digital_source_type: str | None
 ) -> str | None:
-    """An XMP packet to lay beside a sealed file that cannot say everything itself; else None.
+    """An XMP packet to lay beside an unsigned file whose tags do not say everything; else None.
 
     MPEG streams keep no tags, and other containers write theirs before the last frame is seen.
     """
-    if manifest.obstacle(path) is None:
-        return None
     tags = read_tags(path)
     says_edit = edit.software in tags.get("COMMENT", "")
     if says_edit and digital_source_type in (None, tags.get(TAG)):

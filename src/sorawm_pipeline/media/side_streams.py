@@ -82,7 +82,7 @@ class SideStreams:
         """Copy the packets that come before a moment; all that are left for None."""
         while self._pending is not None:
             packet = self._pending
-            if seconds is not None and _seconds(packet) > seconds:
+            if seconds is not None and seconds_of(packet) > seconds:
                 return
             copy = packet.stream = self._copies[packet.stream_index]
             try:
@@ -134,7 +134,8 @@ def _obstacle(stream: Stream, muxer: str) -> str | None:
     return None
 
 
-def _seconds(packet: AnyPacket) -> float:
+def seconds_of(packet: AnyPacket) -> float:
+    """When a packet, which must have a dts, is decoded."""
     assert packet.dts is not None
     base = packet.time_base
     return float(packet.dts * Fraction(base.numerator, base.denominator))

@@ -6,14 +6,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
@@ -30,7 +27,7 @@ from sorawm_pipeline.media.encoders import (
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.patch import paste
 from sorawm_pipeline.media.releases import TAG_DECODING
-from sorawm_pipeline.media.side_streams import SideStreams
+from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of
 from sorawm_pipeline.media.target import write_error
 
 IO_BYTES = 1 << 20
@@ -250,12 +247,11 @@ class Encode:
                 f"{self.frames_encoded} ({error.strerror}); try another encode.codec or extension"
             ) from error
 
-    def _mux(self, packet: Packet[Any]) -> None:
+    def _mux(self, packet: AnyPacket) -> None:
         assert self._output is not None
         assert self._sides is not None
         if packet.dts is not None:
-            base = packet.time_base
-            self._sides.mux_until(float(packet.dts * Fraction(base.numerator, base.denominator)))
+            self._sides.mux_until(seconds_of(packet))
         self._output.mux_one(packet)
 
 
