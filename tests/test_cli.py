@@ -295,8 +295,10 @@ def test_detect_on_stdout_and_to_a_file(
     assert cli.call(["detect", str(yaml), str(good)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["version"], found["width"], found["height"]) == (1, 96, 64)
-    mark = {"box": [16.0, 8.0, 48.0, 24.0], "confidence": 0.9, "origin": "inferred"}
-    assert found["frames"][3] == {"index": 3, "pts": found["frames"][3]["pts"], "marks": [mark]}
+    for index, origin in ((0, "inferred"), (3, "filled")):
+        mark = {"box": [16.0, 8.0, 48.0, 24.0], "confidence": 0.9, "origin": origin}
+        pts = found["frames"][index]["pts"]
+        assert found["frames"][index] == {"index": index, "pts": pts, "marks": [mark]}
     report = tmp_path / "boxes.json"
     assert cli.call(["detect", str(yaml), str(good), "--report", str(report)]) == 0
     assert json.loads(report.read_text()) == found

@@ -250,7 +250,6 @@ def test_tables_name_keys_that_exist() -> None:
         "input.watch=in",
         "input.settle_s=5",
         "decode.hardware=true",
-        "detect.stride=2",
         "detect.compile=true",
         "inpaint.weights=lama.pt",
         "inpaint.half=true",
@@ -455,8 +454,8 @@ def test_the_configuration_is_frozen() -> None:
 def test_the_constructor_raises_config_errors_too() -> None:
     with pytest.raises(ConfigError, match=r"^device: expected .* found \"tpu\"$"):
         PipelineConfig(device="tpu")
-    with pytest.raises(ConfigError, match=r"detect\.stride: 2 is not available in this version"):
-        PipelineConfig(detect=DetectConfig(stride=2))
+    with pytest.raises(ConfigError, match=r"detect\.compile: true is not available in this"):
+        PipelineConfig(detect=DetectConfig(compile=True))
 
 
 def test_import_is_light() -> None:

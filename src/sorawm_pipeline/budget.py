@@ -19,11 +19,13 @@ class Room:
     Attributes:
         capacity: what a queue holds, at least.
         detect_batch, inpaint_batch: largest batches.
+        stride: most frames from one look of the detector to the next; they wait for it.
     """
 
     capacity: int
     detect_batch: int
     inpaint_batch: int
+    stride: int
 
     @property
     def capacities(self) -> tuple[int, int, int, int]:
@@ -37,16 +39,19 @@ class Room:
 
     @property
     def frames(self) -> int:
-        """Most frames in the queues and in batches; temporal and encode take what a queue holds."""
+        """Most frames in the queues, in batches and between two looks.
+
+        Temporal and encode take what a queue holds.
+        """
         batches = self.detect_batch + self.inpaint_batch + 2 * self.capacity
-        return sum(self.capacities) + batches
+        return sum(self.capacities) + batches + self.stride - 1
 
     def halved(self) -> Room:
-        sizes = self.capacity, self.detect_batch, self.inpaint_batch
+        sizes = self.capacity, self.detect_batch, self.inpaint_batch, self.stride
         return Room(*(max(1, size // 2) for size in sizes))
 
 
-SMALLEST = Room(1, 1, 1)
+SMALLEST = Room(1, 1, 1, 1)
 
 
 def frame_bytes(clip: ClipInfo) -> int:
@@ -72,6 +77,7 @@ def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> 
         capacity=config.queues.capacity,
         detect_batch=auto if detect == "auto" else detect,
         inpaint_batch=auto if inpaint == "auto" else inpaint,
+        stride=config.detect.stride,
     )
     budget = config.memory.budget
     while budget is not None and (held + room.frames) * frame_bytes(clip) > budget:

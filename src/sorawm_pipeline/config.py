@@ -81,7 +81,6 @@ NOT_AVAILABLE_YET: frozenset[str] = frozenset(
         "input.watch",
         "input.settle_s",
         "decode.hardware",
-        "detect.stride",
         "detect.compile",
         "inpaint.weights",
         "inpaint.half",

@@ -127,7 +127,7 @@ class DetectConfig(Section):
         default=None, description="pixels, a multiple of 32 from 64 to 4096, or null"
     )
     stride: Whole = Field(
-        default=1, ge=1, le=1000, description="a whole number of frames, 1 to 1000"
+        default=16, ge=1, le=120, description="a whole number of frames, 1 to 120"
     )
     batch: Batch = Field(default="auto", description='"auto" or a whole number from 1 to 1024')
     half: Flag = False

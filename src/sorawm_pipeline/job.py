@@ -35,14 +35,13 @@ from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
 from sorawm_pipeline.vision.restore import inpainter_for
 from sorawm_pipeline.vision.runs import Run
-from sorawm_pipeline.vision.tracks import Tracks
 from sorawm_pipeline.warm import WarmDetector
 
 AI_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media made by a trained model."""
 
-LABEL_FRAMES, LABEL_CONFIDENCE = 30, 0.5
-"""A generator's mark seen on as many frames, with this mean confidence, is believed to be one."""
+LABEL_FRAMES, LABEL_LOOKS, LABEL_CONFIDENCE = 30, 2, 0.5
+"""What a generator's mark is believed from: frames, looks that saw it, its mean confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ class ClipJob:
         config, clip = self.config, self.clip
         window = config.temporal.window
         decode = Decode(clip, self.limits)
-        held = decode.held + Tracks.delay_for(window) + window
+        held = decode.held + Detect.held_for(1, window) + window
         if self.target is not None:
             held += self.settings.choice.delay
         room = room_for(clip, config, warm.detector.device, held)
@@ -114,7 +113,9 @@ class ClipJob:
             clip,
             warm.detector,
             warm.batch_cap(room.detect_batch, config.detect.batch),
-            Tracks(window, warm.believe),
+            stride=room.stride,
+            believe=warm.believe,
+            window=window,
         )
         if self.target is None:
             collect = Collect(clip.display, room.capacity)
@@ -190,10 +191,10 @@ class ClipJob:
         A generator's visible mark is its own statement that the picture was generated. Removing
         it must not remove the statement, so it is carried on in machine-readable form.
         """
-        seen = [(run.frames - run.filled_frames, run.confidence) for run in runs]
-        frames = sum(count for count, _ in seen)
-        mean = sum(count * confidence for count, confidence in seen) / max(1, frames)
-        labelled = frames >= LABEL_FRAMES and mean >= LABEL_CONFIDENCE
+        frames = sum(run.frames for run in runs)
+        looks = frames - sum(run.filled_frames for run in runs)
+        mean = sum(run.frames * run.confidence for run in runs) / max(1, frames)
+        labelled = frames >= LABEL_FRAMES and looks >= LABEL_LOOKS and mean >= LABEL_CONFIDENCE
         builtin = self.config.detect.weights == "builtin"
         if self.origin.digital_source_type is None and builtin and labelled:
             return replace(

@@ -10,30 +10,48 @@ from numpy.typing import NDArray
 
 from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo
-from sorawm_pipeline.media.frame import Box, Frame, Mark
+from sorawm_pipeline.media.frame import Box, Frame, Mark, Plane
+from sorawm_pipeline.media.planes import plane_view
 from sorawm_pipeline.vision.detector import Detection, Detector
 from sorawm_pipeline.vision.runs import Runs
+from sorawm_pipeline.vision.sampling import Sampler
 from sorawm_pipeline.vision.tracks import Marks, Tracks
 
 
 class Detect:
-    """Runs the detector on small upright RGB copies, then lets tracks decide what is a mark.
+    """Looks at few frames, on small upright RGB copies, and lets tracks decide what is a mark.
 
-    Frames wait inside until the frames after them are known, because a gap can only be filled,
-    and an outlier only be told, by looking at both sides.
+    Frames wait inside until the next look, because what lies between two looks is concluded from
+    both, and then until the frames after them are known, because an outlier can only be told by
+    looking at both sides.
+
+    Args:
+        stride: most frames from one look to the next; 1 looks at every frame.
+        believe: confidence, 0 to 1, from which a sighting is believed; the detector's own
+            threshold may be lower, and what lies below is doubtful.
+        window: frames on either side that tracks look at.
     """
 
     name = "detect"
 
     def __init__(
-        self, clip: ClipInfo, detector: Detector, batch_cap: BatchCap, tracks: Tracks
+        self,
+        clip: ClipInfo,
+        detector: Detector,
+        batch_cap: BatchCap,
+        *,
+        stride: int,
+        believe: float,
+        window: int,
     ) -> None:
         self._clip = clip
         self._detector = detector
         self._batch_cap = batch_cap
-        self._tracks = tracks
+        self._tracks = Tracks(window, believe)
+        self._sampler = Sampler(self._look, self._luma, clip.layout.depth, stride, believe)
         self._waiting: deque[Frame] = deque()
-        self.held = self._tracks.delay
+        self._unsettled: dict[int, Frame] = {}
+        self.held = self.held_for(stride, window)
         self.max_cap = batch_cap.max_cap
         self.frames_inferred = 0
         self.runs = Runs()
@@ -42,6 +60,11 @@ class Detect:
         self._shown_size = width, height
         self._stored_size = (height, width) if display.transpose else (width, height)
 
+    @staticmethod
+    def held_for(stride: int, window: int) -> int:
+        """Frames that wait inside between two calls, at most."""
+        return stride - 1 + Tracks.delay_for(window)
+
     def cap(self) -> int:
         return self._batch_cap.cap()
 
@@ -49,19 +72,27 @@ class Detect:
         pass
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
-        images = [self._small(frame) for frame in batch]
-        ready: list[Marks] = []
-        for detections in self._batch_cap.run(self._infer, images):
-            ready += self._tracks.push([self._mark(found) for found in detections])
-        self.frames_inferred += len(batch)
         self._waiting.extend(batch)
-        return self._released(ready)
+        self._unsettled.update((frame.index, frame) for frame in batch)
+        due = [frame.index for frame in batch if self._sampler.push(frame.index)]
+        self._sampler.look_at(due)
+        return self._released([marks for index in due for marks in self._settled(index)])
 
     def flush(self) -> list[Frame]:
-        return self._released(self._tracks.flush())
+        left = self._settled(max(self._unsettled)) if self._unsettled else []
+        return self._released(left + self._tracks.flush())
 
     def close(self) -> None:
         self._waiting.clear()
+        self._unsettled.clear()
+
+    def _settled(self, upto: int) -> list[Marks]:
+        ready: list[Marks] = []
+        for sightings in self._sampler.settle(upto):
+            ready += self._tracks.push(sightings)
+        for index in [index for index in self._unsettled if index <= upto]:
+            del self._unsettled[index]
+        return ready
 
     def _released(self, ready: list[Marks]) -> list[Frame]:
         frames = []
@@ -72,6 +103,17 @@ class Detect:
             frames.append(frame)
         return frames
 
+    def _luma(self, index: int) -> Plane:
+        return plane_view(self._unsettled[index].picture, 0, self._clip.layout)
+
+    def _look(self, indices: Sequence[int]) -> list[Marks]:
+        images = [self._small(self._unsettled[index]) for index in indices]
+        self.frames_inferred += len(images)
+        return [
+            [self._mark(found) for found in detections]
+            for detections in self._batch_cap.run(self._infer, images)
+        ]
+
     def _infer(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         return self._detector.detect(np.stack(images))
 
@@ -81,6 +123,8 @@ class Detect:
         return self._clip.display.upright(np.asarray(small, np.uint8))
 
     def _mark(self, found: Detection) -> Mark:
-        x0, y0, x1, y1 = self._clip.display.to_stored(found.box, self._shown_size)
-        box = Box(int(np.floor(x0)), int(np.floor(y0)), int(np.ceil(x1)), int(np.ceil(y1)))
-        return Mark(box.clipped(self._clip.width, self._clip.height), found.confidence)
+        corners = self._clip.display.to_stored(found.box, self._shown_size)
+        x0, y0, x1, y1 = (round(corner) for corner in corners)
+        return Mark(
+            Box(x0, y0, x1, y1).clipped(self._clip.width, self._clip.height), found.confidence
+        )

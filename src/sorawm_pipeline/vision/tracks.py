@@ -30,7 +30,7 @@ CONFIRM_WINDOW = 3
 CONFIRMATIONS = 2
 """Frames that must confirm a sighting; a mark shown for three frames is believed."""
 
-STILL_PIXELS = 2
+STILL_PIXELS = 1
 """A box moves only when a corner's median has moved further than this."""
 
 Marks = list[Mark]
@@ -91,7 +91,7 @@ def _pruned(believe: float, window: Sequence[Marks], here: int) -> Marks:
         confirming = [
             max(found)
             for marks in others
-            if (found := [m.confidence for m in marks if _confirms(m.box, mark.box)])
+            if (found := [m.confidence for m in marks if confirms(m.box, mark.box)])
         ]
         believed = max([mark.confidence, *confirming]) >= believe
         if believed and len(confirming) >= needed and match(mark.box, kept) is None:
@@ -99,7 +99,7 @@ def _pruned(believe: float, window: Sequence[Marks], here: int) -> Marks:
     return kept
 
 
-def _confirms(other: Box, box: Box) -> bool:
+def confirms(other: Box, box: Box) -> bool:
     shared = box.intersection(other).area
     return shared > 0 and shared >= SAME_MARK_COVER * min(box.area, other.area)
 

@@ -1,0 +1,163 @@
+"""Telling from pixels whether an overlay is there: its edges stand still while the scene moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sorawm_pipeline.media.frame import Box, Plane
+
+Floats = NDArray[np.float32]
+
+MARGIN = 6
+"""Pixels around a mark that are looked at too: detectors are a few pixels off."""
+
+LONGEST = 96
+"""Pixels of a region's long side; larger ones are averaged down, which changes no verdict."""
+
+STRONG = 0.25
+"""Share of the strongest edges' strength from which an edge counts."""
+
+FAINT = 2.0
+"""Strength, in 8-bit steps per pixel, below which edges are noise."""
+
+PART_SHARE = 0.12
+"""Share of an overlay's edges that a part of it must hold to be judged by itself."""
+
+MEMORY = 64
+"""Pictures after which older ones begin to be forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where a mark is looked at.
+
+    Attributes:
+        box: stored-picture pixels, inside the picture.
+        step: pixels averaged into one, in both directions.
+        depth: bits per sample.
+    """
+
+    box: Box
+    step: int
+    depth: int
+
+    @classmethod
+    def around(cls, mark: Box, luma: Plane, depth: int) -> Region:
+        box = mark.grown(MARGIN).clipped(luma.shape[1], luma.shape[0])
+        return cls(box, max(1, -(-max(box.width, box.height) // LONGEST)), depth)
+
+    def grey(self, luma: Plane) -> Floats:
+        """The region of a luma plane, in 8-bit steps, float32 (h, w)."""
+        cut = luma[self.box.y0 : self.box.y1, self.box.x0 : self.box.x1].astype(np.float32)
+        if self.step > 1:
+            size = max(1, cut.shape[1] // self.step), max(1, cut.shape[0] // self.step)
+            cut = np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), np.float32)
+        return cut * np.float32(2.0 ** (8 - self.depth))
+
+    def edges(self, luma: Plane) -> Floats:
+        """Its gradient across and down, float32 (2, h, w), in 8-bit steps per pixel."""
+        smooth = cv2.GaussianBlur(self.grey(luma), (3, 3), 0)
+        across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+        down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+        return np.stack([across, down])
+
+
+@dataclass(frozen=True)
+class Part:
+    """Edges of an overlay that come and go together, such as an icon or a word.
+
+    Attributes:
+        box: what they cover, stored-picture pixels.
+        where: which pixels of the region, bool (h, w).
+    """
+
+    box: Box
+    where: NDArray[np.bool_]
+
+
+class Overlay:
+    """The edges of one mark in one place, learnt from pictures in which it was seen.
+
+    The mean gradient over time is the overlay's own (Dekel et al., "On the effectiveness of visible
+    watermarks", CVPR 2017): edges of a moving scene average away.
+    """
+
+    def __init__(self, region: Region, edges: Floats, pictures: int = 1) -> None:
+        self.region = region
+        self._mean = edges
+        self._pictures = pictures
+
+    def after(self, edges: Floats) -> Overlay:
+        """What is known after one more picture (2, h, w) that holds the mark."""
+        pictures = min(self._pictures + 1, MEMORY)
+        mean = self._mean + (edges - self._mean) / np.float32(pictures)
+        return Overlay(self.region, mean, pictures)
+
+    @cached_property
+    def _strength(self) -> Floats:
+        return np.asarray(np.hypot(self._mean[0], self._mean[1]), np.float32)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Its parts; none if it has no edges that stand out."""
+        strength = self._strength
+        peak = float(np.percentile(strength, 98))
+        if peak < FAINT:
+            return ()
+        strong = strength >= max(STRONG * peak, FAINT / 2)
+        groups = _joined(strong)
+        if len(groups) < 2:
+            groups = _cells(strong)
+        energy = [float(strength[group].sum()) for group in groups]
+        return tuple(
+            self._part(group)
+            for group, share in zip(groups, energy, strict=True)
+            if share >= PART_SHARE * sum(energy)
+        )
+
+    def _part(self, where: NDArray[np.bool_]) -> Part:
+        rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
+        step, origin = self.region.step, self.region.box
+        box = Box(
+            origin.x0 + int(columns[0]) * step,
+            origin.y0 + int(rows[0]) * step,
+            origin.x0 + int(columns[-1] + 1) * step,
+            origin.y0 + int(rows[-1] + 1) * step,
+        )
+        return Part(box.intersection(origin), where)
+
+    def levels(self, edges: Floats) -> Floats:
+        """How much of each part a picture holds: about 1 if it is there, about 0 if not.
+
+        The picture's gradient is projected on the overlay's, pixel by pixel, and what a passing
+        strong edge can say is bounded.
+        """
+        weight = self._strength**2
+        share = (edges * self._mean).sum(0) / np.maximum(weight, 1e-6)
+        share = np.clip(share, -1.0, 1.5)
+        return np.array(
+            [np.average(share[p.where], weights=weight[p.where]) for p in self.parts], np.float32
+        )
+
+
+def _joined(strong: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """The strong edges in groups with gaps between them, such as an icon and a word."""
+    reach = max(3, min(strong.shape) // 8) | 1
+    joined = cv2.dilate(strong.astype(np.uint8), np.ones((reach, reach), np.uint8))
+    count, labels = cv2.connectedComponents(joined)
+    return [strong & (labels == label) for label in range(1, count)]
+
+
+def _cells(strong: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """The strong edges cut into squares along the long side, for want of gaps."""
+    height, width = strong.shape
+    long, short = max(height, width), max(1, min(height, width))
+    cells = max(1, round(long / short))
+    labels = np.arange(long) * cells // long
+    cell = np.broadcast_to(labels if width >= height else labels[:, None], strong.shape)
+    return [strong & (cell == label) for label in range(cells)]

@@ -1,0 +1,172 @@
+"""Looking at few frames, and concluding what the others hold.
+
+A detector looks at every k-th frame. Between two looks that agree, the frames are checked for the
+overlay's edges, which takes a hundredth of a look; where they disagree, the frame of the change is
+found from the edges if they leave no doubt, and by bisection with more looks if they do. A place
+that changed suddenly and that nothing explains is looked at as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from sorawm_pipeline.media.frame import Plane
+from sorawm_pipeline.vision.between import (
+    CHANGE,
+    STILL_THERE,
+    Span,
+    Story,
+    Track,
+    begun,
+    ended,
+    kept,
+    take_linked,
+    unfilled,
+)
+from sorawm_pipeline.vision.novelty import Novelty, Surprise
+from sorawm_pipeline.vision.overlay import MARGIN, Overlay, Region
+from sorawm_pipeline.vision.tracks import Marks
+
+Look: TypeAlias = Callable[[Sequence[int]], list[Marks]]
+Luma: TypeAlias = Callable[[int], Plane]
+
+SHORTEST_STRIDE = 4
+
+SHORTEST_MARK = 3
+"""Frames that something must stay to be looked at between two regular looks."""
+
+TROUBLE = 2
+"""More looks than this between two regular ones, and the stride is halved."""
+
+
+class Sampler:
+    """Decides which frames to look at; frames are settled in order, several at a time.
+
+    For each frame call `push`; what it says is due goes, as soon as may be, through `look_at`
+    (several frames at once if they are there) and then, in order, through `settle`.
+
+    Args:
+        look: gives the sightings of frames by their index.
+        luma: the luma plane (h, w) of a frame that is not settled yet, by its index.
+        depth: bits per sample of the planes.
+        stride: most frames from one look to the next; 1 looks at every frame.
+        believe: confidence from which a sighting is worth more looks.
+    """
+
+    def __init__(self, look: Look, luma: Luma, depth: int, stride: int, believe: float) -> None:
+        self._look = look
+        self._luma = luma
+        self._depth = depth
+        self._longest = self._stride = stride
+        self._believe = believe
+        self._novelty = Novelty(depth)
+        self._due = 0
+        self._settled = -1
+        self._before: Plane | None = None
+        self._tracks: list[Track] = []
+        self._seen: dict[int, Marks] = {}
+
+    def push(self, index: int) -> bool:
+        """Take the next frame; True if it is due to be looked at and settled."""
+        if self._longest > 1:
+            self._novelty.push(index, self._luma(index))
+        if index < self._due:
+            return False
+        self._due = index + self._stride
+        return True
+
+    def look_at(self, indices: Sequence[int]) -> None:
+        """Look at frames that are due, in one call."""
+        unseen = [index for index in indices if index not in self._seen]
+        if unseen:
+            self._seen.update(zip(unseen, self._look(unseen), strict=True))
+
+    def settle(self, upto: int) -> list[Marks]:
+        """The sightings of every frame after the last settled one, `upto` included."""
+        settled: list[Marks] = []
+        looks = 0
+        self.look_at([upto])
+        goals = [upto, *self._surprising(upto)]
+        while goals:
+            self.look_at([goals[-1]])
+            more = self._explain(goals[-1], settled)
+            if more is None:
+                goals.pop()
+            else:
+                goals.append(more)
+                looks += 1
+        self._adapt(looks)
+        return settled
+
+    def _adapt(self, looks: int) -> None:
+        if looks > TROUBLE:
+            self._stride = max(min(SHORTEST_STRIDE, self._longest), self._stride // 2)
+        else:
+            self._stride = min(self._longest, 2 * self._stride)
+
+    def _surprising(self, upto: int) -> list[int]:
+        """The frame before `upto` with the most sudden change that no known mark explains."""
+        known = [mark.box for mark in self._seen[upto]] + [t.mark.box for t in self._tracks]
+        for surprise in self._novelty.take(upto):
+            if not self._settled < surprise.frame < upto:
+                continue
+            place = surprise.box
+            shared = [place.intersection(box.grown(2 * MARGIN)).area for box in known]
+            explained = 2 * max(shared, default=0) >= place.area
+            if not explained and (surprise.cut or self._stays(surprise, upto)):
+                return [surprise.frame]
+        return []
+
+    def _stays(self, surprise: Surprise, upto: int) -> bool:
+        """Whether edges that came with the surprise stand still for the frames of a short mark.
+
+        One that is still there at `upto` would have been seen there.
+        """
+        last = surprise.frame + SHORTEST_MARK - 1
+        if last >= upto:
+            return False
+        before = self._before
+        if surprise.frame - 1 > self._settled:
+            before = self._luma(surprise.frame - 1)
+        frames = [self._luma(index) for index in range(surprise.frame, last + 1)]
+        region = Region.around(surprise.box, frames[0], self._depth)
+        overlay = Overlay(region, region.edges(frames[len(frames) // 2]))
+        if before is None or not overlay.parts:
+            return False
+        came = overlay.levels(region.edges(before)) < 1 - CHANGE
+        stayed = [overlay.levels(region.edges(frame)) >= STILL_THERE for frame in frames]
+        return bool((came & np.all(stayed, axis=0)).any())
+
+    def _explain(self, goal: int, settled: list[Marks]) -> int | None:
+        """Settle the frames up to `goal`, which was looked at, or name a frame to look at first."""
+        lumas = [self._luma(index) for index in range(self._settled + 1, goal + 1)]
+        span = Span(self._before, lumas, self._depth)
+        sightings = list(self._seen[goal])
+        pairs = [(track, take_linked(track.mark.box, sightings)) for track in self._tracks]
+        stories: list[Story] = []
+        certain = len(lumas) == 1
+        for track, mark in pairs:
+            if mark is not None:
+                story = kept(track, mark, span)
+            else:
+                story = ended(track, span, self._longest, jumped=bool(sightings))
+            sure = max(track.best, mark.confidence if mark else 0.0) >= self._believe
+            if isinstance(story, int) and sure and not certain:
+                return self._settled + 1 + story
+            stories.append(unfilled(track, mark, span) if isinstance(story, int) else story)
+        for mark in sightings:
+            story = begun(mark, span)
+            if isinstance(story, int) and mark.confidence >= self._believe and not certain:
+                return self._settled + 1 + story
+            stories.append(unfilled(None, mark, span) if isinstance(story, int) else story)
+        for offset in range(len(lumas)):
+            told = [story.marks[offset] for story in stories]
+            settled.append([mark for mark in told if mark is not None])
+        self._tracks = [story.track for story in stories if story.track is not None]
+        self._before = lumas[-1].copy()
+        self._settled = goal
+        self._seen = {index: seen for index, seen in self._seen.items() if index > goal}
+        return None
