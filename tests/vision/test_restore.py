@@ -30,7 +30,7 @@ def ramp(hole: Hole, name: str, level: int = 60) -> tuple[Plane, ...]:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_white_mark_on_a_slope_goes_away(method: str, name: str) -> None:
     layout = layout_of(name)
-    hole = Hole(Box(40, 30, 101, 61), (), 6, 640, 360, layout)
+    hole = Hole(Box(40, 30, 101, 61), None, (), 6, 640, 360, layout)
     clean = ramp(hole, name)
     dirty = tuple(
         rounded_like(np.where(mask > 0, (1 << layout.depth) - 1, plane), plane)
@@ -53,7 +53,7 @@ def test_a_white_mark_on_a_slope_goes_away(method: str, name: str) -> None:
 )
 def test_a_membrane_at_the_edge_of_the_picture(name: str, corner: Box) -> None:
     layout = layout_of(name)
-    hole = Hole(corner, (), 0, 640, 360, layout)
+    hole = Hole(corner, None, (), 0, 640, 360, layout)
     clean = ramp(hole, name)
     filled = MembraneInpainter().fill(clean, hole.masks)
     for new, old, mask in zip(filled, clean, hole.masks, strict=True):
@@ -65,8 +65,8 @@ def test_a_membrane_at_the_edge_of_the_picture(name: str, corner: Box) -> None:
 def test_a_neighbouring_mark_does_not_bleed_into_the_fill(name: str) -> None:
     layout = layout_of(name)
     mark, other = Box(40, 30, 101, 61), Box(40, 65, 101, 81)
-    hole = Hole(mark, (other,), 2, 640, 360, layout)
-    plain = Hole(mark, (), 2, 640, 360, layout)
+    hole = Hole(mark, None, (other,), 2, 640, 360, layout)
+    plain = Hole(mark, None, (), 2, 640, 360, layout)
     clean = ramp(hole, name)
     dirty = []
     for index, plane in enumerate(clean):
@@ -104,7 +104,7 @@ def test_a_hole_covers_its_mark_anywhere_in_the_picture(
     mark = Box(x, y, x + 60, y + 20).clipped(639, 359)
     if not mark.area:
         return
-    hole = Hole(mark, (), margin, 639, 359, layout)
+    hole = Hole(mark, None, (), margin, 639, 359, layout)
     box = hole.box
     assert box == box.clipped(639, 359)
     assert box.x0 % layout.step_x == box.y0 % layout.step_y == 0

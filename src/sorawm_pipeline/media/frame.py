@@ -72,6 +72,32 @@ class Box:
         return self.x0, self.y0, self.x1, self.y1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """The pixels that a mark covers. Two masks are the same only if they are one object.
+
+    Attributes:
+        box: in pixels of the stored picture.
+        pixels: uint8 (h, w), 255 where covered, else 0.
+    """
+
+    box: Box
+    pixels: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if self.pixels.shape != (self.box.height, self.box.width):
+            raise ValueError("a mask has the shape of its box")
+
+    def inside(self, box: Box) -> Mask:
+        """The part inside `box`; itself if that is all of it."""
+        part = self.box.intersection(box)
+        if part == self.box:
+            return self
+        rows = slice(part.y0 - self.box.y0, part.y1 - self.box.y0)
+        columns = slice(part.x0 - self.box.x0, part.x1 - self.box.x0)
+        return Mask(part, self.pixels[rows, columns])
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """One visible mark on one frame.
@@ -80,11 +106,13 @@ class Mark:
         box: where it is, in pixels of the stored (not rotated) picture.
         confidence: 0 to 1, the detector's own figure; a filled mark has its neighbours' mean.
         filled: True when no detector saw it and it was concluded from the frames around it.
+        mask: the pixels it covers, if they are known better than its box tells.
     """
 
     box: Box
     confidence: float
     filled: bool = False
+    mask: Mask | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.frame import Box, Frame, Mark, Plane
 from sorawm_pipeline.media.planes import plane_view
 from sorawm_pipeline.vision.detector import Detection, Detector
+from sorawm_pipeline.vision.masks import Masks
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.vision.sampling import Sampler
 from sorawm_pipeline.vision.tracks import Marks, Tracks
@@ -49,6 +51,7 @@ class Detect:
         self._batch_cap = batch_cap
         self._tracks = Tracks(window, believe)
         self._sampler = Sampler(self._look, self._luma, clip.layout.depth, stride, believe)
+        self._masks = Masks(clip.layout.depth)
         self._waiting: deque[Frame] = deque()
         self._unsettled: dict[int, Frame] = {}
         self.held = self.held_for(stride, window)
@@ -88,7 +91,8 @@ class Detect:
 
     def _settled(self, upto: int) -> list[Marks]:
         ready: list[Marks] = []
-        for sightings in self._sampler.settle(upto):
+        for index, sightings in enumerate(self._sampler.settle(upto), start=min(self._unsettled)):
+            self._masks.see(index, self._luma(index), sightings)
             ready += self._tracks.push(sightings)
         for index in [index for index in self._unsettled if index <= upto]:
             del self._unsettled[index]
@@ -98,7 +102,7 @@ class Detect:
         frames = []
         for marks in ready:
             frame = self._waiting.popleft()
-            frame.marks = marks
+            frame.marks = [replace(mark, mask=self._masks.tell(mark)) for mark in marks]
             self.runs.add(frame.index, marks)
             frames.append(frame)
         return frames

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo
-from sorawm_pipeline.media.frame import Box, Frame, Patch
+from sorawm_pipeline.media.frame import Box, Frame, Mark, Mask, Patch
 from sorawm_pipeline.media.patch import cut
 from sorawm_pipeline.vision.restore import Hole, Inpainter
 
@@ -29,7 +29,7 @@ class Inpaint:
         self._inpainter = inpainter
         self._batch_cap = batch_cap
         self._margin = margin
-        self._holes: dict[tuple[Box, tuple[Box, ...]], Hole] = {}
+        self._holes: dict[tuple[Box, Mask | None, tuple[Box, ...]], Hole] = {}
         self.max_cap = batch_cap.max_cap
 
     def cap(self) -> int:
@@ -52,13 +52,13 @@ class Inpaint:
 
     def _restore(self, frames: Sequence[Frame]) -> list[Frame]:
         for frame in frames:
-            boxes = [mark.box for mark in frame.marks]
-            frame.patches = [self._patch(frame, box, boxes) for box in boxes]
+            frame.patches = [self._patch(frame, mark) for mark in frame.marks]
         return list(frames)
 
-    def _patch(self, frame: Frame, mark: Box, marks: Sequence[Box]) -> Patch:
+    def _patch(self, frame: Frame, mark: Mark) -> Patch:
         assert self._inpainter is not None
-        key = mark, tuple(box for box in marks if box != mark)
+        others = tuple(other.box for other in frame.marks if other.box != mark.box)
+        key = mark.box, mark.mask, others
         hole = self._holes.get(key)
         if hole is None:
             clip = self._clip
@@ -68,5 +68,5 @@ class Inpaint:
         return hole.patch(self._inpainter.fill(region, hole.masks))
 
     def _forget_old_holes(self, batch: Sequence[Frame]) -> None:
-        current = {mark.box for frame in batch for mark in frame.marks}
-        self._holes = {key: hole for key, hole in self._holes.items() if key[0] in current}
+        current = {(mark.box, mark.mask) for frame in batch for mark in frame.marks}
+        self._holes = {key: hole for key, hole in self._holes.items() if key[:2] in current}

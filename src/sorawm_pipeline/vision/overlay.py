@@ -28,6 +28,15 @@ FAINT = 2.0
 PART_SHARE = 0.12
 """Share of an overlay's edges that a part of it must hold to be judged by itself."""
 
+HOP = 5
+"""Pixels that an animated part may hop in any direction."""
+
+HOPPED = (0.1, 0.75)
+"""Levels between which a part may have hopped; above it is there, below there is nothing."""
+
+ALIKE = 0.5
+"""Correlation from which what is found beside a part's place is the part."""
+
 MEMORY = 64
 """Pictures after which older ones begin to be forgotten."""
 
@@ -135,14 +144,33 @@ class Overlay:
         """How much of each part a picture holds: about 1 if it is there, about 0 if not.
 
         The picture's gradient is projected on the overlay's, pixel by pixel, and what a passing
-        strong edge can say is bounded.
+        strong edge can say is bounded. A part that is not where it was is looked for beside, since
+        animated ones hop.
         """
         weight = self._strength**2
         share = (edges * self._mean).sum(0) / np.maximum(weight, 1e-6)
         share = np.clip(share, -1.0, 1.5)
-        return np.array(
-            [np.average(share[p.where], weights=weight[p.where]) for p in self.parts], np.float32
+        levels = [float(np.average(share[p.where], weights=weight[p.where])) for p in self.parts]
+        for number, level in enumerate(levels):
+            if HOPPED[0] < level < HOPPED[1]:
+                levels[number] = max(level, self._beside(self.parts[number], edges))
+        return np.array(levels, np.float32)
+
+    def _beside(self, part: Part, edges: Floats) -> float:
+        """The level of a part moved by up to HOP pixels, 0 if what is there only resembles it."""
+        reach = -(-HOP // self.region.step)
+        wide = np.pad(edges, ((0, 0), (reach, reach), (reach, reach)))
+        template = self._mean * part.where
+        shares = sum(
+            cv2.matchTemplate(one, wanted, cv2.TM_CCORR)
+            for one, wanted in zip(wide, template, strict=True)
         )
+        _, best, _, (x, y) = cv2.minMaxLoc(shares)
+        height, width = part.where.shape
+        here = wide[:, y : y + height, x : x + width][:, part.where]
+        whole = float((template**2).sum())
+        alike = best / max(1e-6, np.sqrt(whole * float((here**2).sum())))
+        return best / whole if alike >= ALIKE else 0.0
 
 
 def _joined(strong: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline.media.frame import Box, Patch, Plane
+from sorawm_pipeline.media.frame import Box, Mask, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout, rounded_like
 
@@ -78,12 +78,12 @@ class MembraneInpainter:
         self, planes: tuple[Plane, ...], holes: tuple[NDArray[np.uint8], ...]
     ) -> tuple[Plane, ...]:
         return tuple(
-            rounded_like(_stretched(plane.astype(np.float32), hole == 0), plane)
+            rounded_like(membrane(plane.astype(np.float32), hole == 0), plane)
             for plane, hole in zip(planes, holes, strict=True)
         )
 
 
-def _stretched(plane: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+def membrane(plane: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
     """`plane` (h, w) with smooth values where it is not `known`; known samples are untouched."""
     if known.all() or not known.any():
         return plane
@@ -94,7 +94,7 @@ def _stretched(plane: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[
     weight = known.astype(np.float32)
     share = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
     total = cv2.resize(plane * weight, half, interpolation=cv2.INTER_AREA)
-    coarse = _stretched((total / np.maximum(share, 1e-6)).astype(np.float32), share > 0)
+    coarse = membrane((total / np.maximum(share, 1e-6)).astype(np.float32), share > 0)
     surface = np.where(known, plane, cv2.resize(coarse, (width, height)))
     for _ in range(JACOBI_STEPS):
         relaxed = cv2.filter2D(surface, -1, NEIGHBOURS, borderType=cv2.BORDER_REPLICATE)
@@ -118,6 +118,7 @@ class Hole:
 
     Args:
         mark: the mark's box, stored-picture pixels.
+        mask: the pixels it covers; None for all of its box.
         others: boxes of the frame's other marks, which a fill must not grow from.
         margin: pixels around it that are replaced too, because marks have soft edges and
             compression smears them.
@@ -126,32 +127,45 @@ class Hole:
     def __init__(
         self,
         mark: Box,
+        mask: Mask | None,
         others: Sequence[Box],
         margin: int,
         width: int,
         height: int,
         layout: PixelLayout,
     ) -> None:
-        hole = mark.grown(margin).clipped(width, height)
+        whole = mark if mask is None else mark.union(mask.box)
+        hole = whole.grown(margin).clipped(width, height)
         self.box = hole.grown(CONTEXT).aligned(layout.step_x, layout.step_y).clipped(width, height)
         inside = np.zeros((self.box.height, self.box.width), np.uint8)
-        inside[
-            hole.y0 - self.box.y0 : hole.y1 - self.box.y0,
-            hole.x0 - self.box.x0 : hole.x1 - self.box.x0,
-        ] = 255
+        if mask is None:
+            inside[_within(hole, self.box)] = 255
+        else:
+            inside[_within(mask.box, self.box)] = mask.pixels
+            inside = cv2.dilate(
+                inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (margin // 2 * 2 + 1,) * 2)
+            )
         distance = cv2.distanceTransform(255 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         soft = np.clip(1.0 - distance / FEATHER, 0.0, 1.0) * OPAQUE
         self.alpha = chroma_alpha(np.rint(soft).astype(np.uint16), layout)
         self.masks = tuple(np.where(alpha > 0, np.uint8(255), np.uint8(0)) for alpha in self.alpha)
         for other in others:
             unknown = other.grown(margin).aligned(layout.step_x, layout.step_y)
-            for index, mask in enumerate(self.masks):
+            for index, hidden in enumerate(self.masks):
                 origin = layout.plane_box(self.box, index)
                 area = layout.plane_box(unknown.intersection(self.box), index)
-                mask[
+                hidden[
                     area.y0 - origin.y0 : area.y1 - origin.y0,
                     area.x0 - origin.x0 : area.x1 - origin.x0,
                 ] = 255
 
     def patch(self, planes: tuple[Plane, ...]) -> Patch:
         return Patch(self.box, planes, self.alpha)
+
+
+def _within(box: Box, outer: Box) -> tuple[slice, slice]:
+    """Rows and columns of `box` in an array of `outer`, which it lies in."""
+    return (
+        slice(box.y0 - outer.y0, box.y1 - outer.y0),
+        slice(box.x0 - outer.x0, box.x1 - outer.x0),
+    )
