@@ -23,7 +23,9 @@ app = App(
     help="Find visible overlay marks in videos you may edit, and restore the picture under them.",
     version=__version__,
 )
-models_app = App(name="models", help="The weights that ship with the program.")
+models_app = App(
+    name="models", help="The weights that ship with the program, and those of other authors."
+)
 app.command(models_app)
 
 Set = Annotated[
@@ -192,31 +194,60 @@ def serve(
 
 @models_app.command(name="list")
 def list_models() -> int:
-    """List the built-in models."""
-    from sorawm_pipeline.vision.weights import manifest
+    """List the built-in and the pulled models."""
+    from sorawm_pipeline.vision.model_store import listed
 
-    for name, entry in manifest().items():
-        files = ", ".join(f"{f['name']} {f['sha256'][:12]}" for f in entry["files"].values())
-        print(f"{name} {entry['version']}: {files}")
+    for file in listed():
+        columns = f"{file.name:20} {file.format:12} {file.bytes:>12} {file.sha256[:12]}"
+        print(f"{columns}  {file.where}")
     return DONE
 
 
 @models_app.command
-def verify() -> int:
-    """Check the built-in files against their published SHA-256."""
-    from sorawm_pipeline.vision.weights import builtin_weights, manifest
+def verify(*names: str) -> int:
+    """Hash the models' files again; status 1 if one is missing or was changed.
 
-    for name in manifest():
-        for kind in ("onnx", "safetensors"):
-            weights = builtin_weights(kind, name)
-            print(f"ok: {weights.path.name} {weights.sha256}")
+    Args:
+        names: Only these models.
+    """
+    from sorawm_pipeline.vision.model_store import verified
+
+    status = DONE
+    for file in verified(names):
+        if file.error is None:
+            print(f"ok: {file.name} {file.format} {file.sha256}")
+        else:
+            status = _complain(file.error, FAILED)
+    return status
+
+
+@models_app.command
+def pull(name: str, *, url: str | None = None, sha256: str | None = None) -> int:
+    """Download weights of another author, to be named in detect.weights.
+
+    Args:
+        name: What to call them here: small letters, digits and . _ -
+        url: Where they lie: https, ending in .onnx, .torchscript, .engine or .pt.
+        sha256: What the file's SHA-256 must be.
+    """
+    from sorawm_pipeline.vision import model_store
+
+    path = model_store.pull(name, url, sha256)
+    print(path or f"{name} ships with the program; there is nothing to do")
     return DONE
 
 
 @models_app.command
-def pull(name: str) -> int:
-    """Download a model (not in this version)."""
-    raise ConfigError(f"models pull {name} is not available in this version")
+def remove(name: str) -> int:
+    """Delete a pulled model.
+
+    Args:
+        name: As `models list` shows it.
+    """
+    from sorawm_pipeline.vision import model_store
+
+    print(f"removed {model_store.remove(name)}")
+    return DONE
 
 
 def _config(path: Path, overrides: list[str], log_format: str | None) -> PipelineConfig:
