@@ -101,33 +101,45 @@ def detect(
     input: Path,  # noqa: A002 - the name users see
     *,
     report: Path | None = None,
+    preview: Path | None = None,
+    overwrite: Flag = False,
     set_: Set = None,
     log_format: Literal["console", "json"] | None = None,
 ) -> int:
-    """Find marks and write down their boxes; no video is written.
+    """Find marks and write down their boxes, or draw them for a person to look at.
 
     Args:
         pipeline: The pipeline.yaml.
         input: One clip.
-        report: Write the JSON here instead of to stdout.
+        report: Write the JSON here; without it and --preview it goes to stdout.
+        preview: Draw what was found: a .png of telling frames, or the clip as .mp4, .mkv or .mov.
+        overwrite: Replace an existing preview.
         set_: KEY=VALUE over the YAML.
         log_format: Log lines for people or as JSON.
     """
     config = _config(pipeline, set_ or [], log_format)
-    _check_report(report, [input])
+    _check_report(report, [input, *([preview] if preview else [])])
 
+    from sorawm_pipeline import preview as drawing
     from sorawm_pipeline.native_log import native_output_logged
     from sorawm_pipeline.pipeline import Pipeline
     from sorawm_pipeline.report import to_json, write_json
 
     with native_output_logged():
+        target = None
+        if preview is not None:
+            target = drawing.prepare(config, input, preview, overwrite=overwrite)
         found = asyncio.run(Pipeline(config).detect(input))
-    if report is None:
+        if report is not None:
+            write_json(report, found)
+        if target is not None:
+            drawing.write(config, found, input, target)
+    if report is None and preview is None:
         sys.stdout.write(to_json(found))
     else:
-        write_json(report, found)
         marked = sum(bool(frame.marks) for frame in found.frames)
-        print(f"{marked} of {len(found.frames)} frames marked -> {report}")
+        places = ", ".join(str(path) for path in (report, preview) if path is not None)
+        print(f"{marked} of {len(found.frames)} frames marked -> {places}")
     return DONE
 
 
@@ -271,7 +283,7 @@ def _check_report(report: Path | None, inputs: list[Path]) -> None:
     if report.is_dir():
         raise ConfigError(f"--report {report} is a folder")
     if report.resolve() in {path.resolve() for path in inputs}:
-        raise ConfigError(f"--report {report} is an input")
+        raise ConfigError(f"--report {report} is an input or another output")
 
 
 def call(arguments: list[str] | None = None) -> int:
