@@ -17,7 +17,7 @@ from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media.clip import probe
 from sorawm_pipeline.media.provenance import read_provenance
 from sorawm_pipeline.preview import sheet
-from sorawm_pipeline.preview.drawing import FILLED, PAPER, SEEN, TimeLine, draw_marks, shown
+from sorawm_pipeline.preview.drawing import FILLED, PAPER, SEEN, TimeLine, Viewer, draw_marks
 from sorawm_pipeline.preview.findings import Findings
 from sorawm_pipeline.preview.sheet import compose, telling
 from sorawm_pipeline.report import DetectReport, FrameMark, FrameMarks
@@ -190,7 +190,7 @@ def test_rotated_clips_are_shown_upright(make_clip: MakeClip, rotation: int) -> 
     (frame,) = Findings(
         found(".").model_copy(update={"width": size[0], "height": size[1]}), clip.time_base
     ).pictures(clip, LIMITS)
-    pixels = np.asarray(shown(frame, clip, *size))
+    pixels = np.asarray(Viewer(clip, *size).picture(frame))
     assert pixels.shape == (size[1], size[0], 3)
     assert pixels[box.y0 + 2 : box.y1 - 2, box.x0 + 2 : box.x1 - 2].min() > 230
     assert pixels.min(axis=2)[: max(0, box.y0 - 2)].max(initial=0) < 200

@@ -289,6 +289,9 @@ def test_a_broken_registry_is_a_model_error(folder: Path, text: str) -> None:
     with pytest.raises(ModelError, match=r"models\.json cannot be read"):
         pulled()
     assert weights_for(DetectConfig(), "cpu").name == "sora-detector"
+    own = folder / "own.onnx"
+    own.write_bytes(BODY)
+    assert weights_for(DetectConfig(weights=own), "cpu").path == own
 
 
 def test_a_pinned_digest_is_checked_before_anything_parses(tmp_path: Path) -> None:
@@ -330,6 +333,11 @@ def test_a_pickle_runs_no_code_even_when_allowed(tmp_path: Path, zipped: bool) -
     with pytest.raises(ModelError):
         Detector(weights_for(allowed, "cpu"))
     assert not proof.exists()
+
+
+def test_a_name_that_is_neither_file_nor_model() -> None:
+    with pytest.raises(ModelError, match="no pulled model is called so"):
+        weights_for(DetectConfig(weights=Path("logo")), "cpu")
 
 
 def test_a_pulled_pickle_is_a_pickle(server: str) -> None:

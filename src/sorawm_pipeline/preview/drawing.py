@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -35,11 +36,23 @@ def font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def shown(frame: Frame, clip: ClipInfo, width: int, height: int) -> Image.Image:
-    """The frame's picture as a viewer shows it, `width` x `height` pixels upright."""
-    size = (height, width) if clip.display.transpose else (width, height)
-    pixels = np.asarray(frame.picture.reformat(*size, "rgb24").to_ndarray(), np.uint8)
-    return Image.fromarray(np.ascontiguousarray(clip.display.upright(pixels)))
+class Viewer:
+    """Turns frames into pictures as a player shows them, `width` x `height` pixels upright.
+
+    One scaler serves all frames: a frame's own is made anew each time, which takes longer than the
+    scaling.
+    """
+
+    def __init__(self, clip: ClipInfo, width: int, height: int) -> None:
+        self._display = clip.display
+        self._size = (height, width) if clip.display.transpose else (width, height)
+        self._scaler = VideoReformatter()
+
+    def picture(self, frame: Frame) -> Image.Image:
+        """RGB."""
+        scaled = self._scaler.reformat(frame.picture, *self._size, "rgb24")
+        pixels = np.asarray(scaled.to_ndarray(), np.uint8)
+        return Image.fromarray(np.ascontiguousarray(self._display.upright(pixels)))
 
 
 def draw_marks(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image, ImageDraw
 
 from sorawm_pipeline.media.clip import ClipInfo, Colour, Limits
@@ -20,10 +20,10 @@ from sorawm_pipeline.preview.drawing import (
     INK,
     PAPER,
     TimeLine,
+    Viewer,
     draw_legend,
     draw_marks,
     font,
-    shown,
 )
 from sorawm_pipeline.preview.findings import Findings
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
@@ -86,9 +86,10 @@ class Canvas:
     """
 
     def __init__(self, clip: ClipInfo, findings: Findings) -> None:
-        self._clip = clip
+        self._scaler = VideoReformatter()
         self._findings = findings
         self._size = findings.report.width, findings.report.height
+        self._viewer = Viewer(clip, *self._size)
         self._letters = min(40, max(11, min(self._size) // 36))
         self._rail = self._letters
         self.width = self._size[0] + self._size[0] % 2
@@ -100,7 +101,7 @@ class Canvas:
     def picture(self, frame: Frame) -> av.VideoFrame:
         """The frame as it is to be encoded, 8-bit 4:2:0 BT.709."""
         whole = Image.new("RGB", (self.width, self.height))
-        picture = shown(frame, self._clip, *self._size)
+        picture = self._viewer.picture(frame)
         draw_marks(picture, self._findings.marks(frame.index), self._letters)
         whole.paste(picture)
         whole.paste(self._bar, (0, self._size[1]))
@@ -111,8 +112,11 @@ class Canvas:
         x = self._line.x(frame.index)
         pen.line((x, self.height - self._rail, x, self.height), fill=INK, width=2)
         result = av.VideoFrame.from_ndarray(np.asarray(whole), format="rgb24")
-        return result.reformat(
-            format=PIXELS, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        return self._scaler.reformat(
+            result,
+            format=PIXELS,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
         )
 
     def _empty_bar(self) -> Image.Image:

@@ -34,11 +34,13 @@ class Span:
     box: Box
     filled: tuple[int, ...]
 
-    def goes_on_as(self, later: Span) -> bool:
-        """Whether `later` begins where and when this one ends."""
-        shared = self.box.intersection(later.box).area
-        smaller = min(self.box.area, later.box.area)
-        return later.first == self.last + 1 and shared > SAME_PLACE * smaller
+    def shares_place(self, other: Span) -> bool:
+        smaller = min(self.box.area, other.box.area)
+        return self.box.intersection(other.box).area > SAME_PLACE * smaller
+
+    def joined(self, later: Span) -> Span:
+        box = self.box.union(later.box)
+        return Span(self.first, later.last, box, self.filled + later.filled)
 
 
 class Findings:
@@ -95,19 +97,21 @@ def _spans(report: DetectReport) -> list[Span]:
     for index, found in enumerate(marks):
         runs.add(index, found)
     spans: list[Span] = []
+    ending: dict[int, list[int]] = {}  # by last frame, places in the list above
     for run in runs.all():
         filled = []
         for index in range(run.first_frame, run.last_frame + 1):
             own = max(marks[index], key=lambda mark: mark.box.intersection(run.box).area)
             filled += [index] * own.filled
         span = Span(run.first_frame, run.last_frame, run.box, tuple(filled))
-        before = next((known for known in spans if known.goes_on_as(span)), None)
-        if before is None:
+        before = ending.get(span.first - 1, [])
+        place = next((i for i in before if spans[i].shares_place(span)), len(spans))
+        if place == len(spans):
             spans.append(span)
         else:
-            box, filled = before.box.union(span.box), [*before.filled, *filled]
-            joined = Span(before.first, span.last, box, tuple(filled))
-            spans[spans.index(before)] = joined
+            before.remove(place)
+            spans[place] = spans[place].joined(span)
+        ending.setdefault(span.last, []).append(place)
     return spans
 
 

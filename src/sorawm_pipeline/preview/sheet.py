@@ -19,13 +19,13 @@ from sorawm_pipeline.preview.drawing import (
     INK,
     PAPER,
     TimeLine,
+    Viewer,
     draw_legend,
     draw_marks,
     font,
     label,
-    shown,
 )
-from sorawm_pipeline.preview.findings import Findings, Span
+from sorawm_pipeline.preview.findings import Findings
 from sorawm_pipeline.report import FrameMark
 
 TILES = 15
@@ -65,11 +65,12 @@ def compose(clip: ClipInfo, limits: Limits, findings: Findings) -> Image.Image:
     chosen, left_out = telling(findings)
     width, height = findings.report.width, findings.report.height
     tile_width, tile_height = _tile_size(width, height)
+    viewer = Viewer(clip, tile_width, tile_height)
     tiles = []
     if chosen:
         for frame in findings.pictures(clip, limits):
             if frame.index in chosen:
-                tile = shown(frame, clip, tile_width, tile_height)
+                tile = viewer.picture(frame)
                 draw_marks(tile, findings.marks(frame.index), LETTERS, tile_width / width)
                 tiles.append((frame.index, tile))
                 if len(tiles) == len(chosen):
@@ -106,12 +107,13 @@ def telling(findings: Findings) -> tuple[dict[int, str], int]:
     a kind, evenly spread ones stay.
     """
     spans, count = findings.spans, findings.count
+    firsts, lasts = {span.first for span in spans}, {span.last for span in spans}
     if not spans:
         even = sorted({(2 * k + 1) * count // (2 * EVEN_TILES) for k in range(EVEN_TILES)})
         return dict.fromkeys(even if count else [], ""), 0
     kinds = [
-        {span.first: _arrival(span, spans) for span in spans},
-        {span.last: _departure(span, spans, count) for span in spans},
+        {span.first: _arrival(span.first, lasts) for span in spans},
+        {span.last: _departure(span.last, firsts, count) for span in spans},
         _stretches(findings, _has_no_mark, "no mark"),
         _stretches(findings, _is_filled, "filled in"),
         {(span.first + span.last) // 2: "in between" for span in spans},
@@ -124,17 +126,17 @@ def telling(findings: Findings) -> tuple[dict[int, str], int]:
     return dict(sorted(chosen.items())), len(left_out)
 
 
-def _arrival(span: Span, spans: Sequence[Span]) -> str:
-    if span.first == 0:
+def _arrival(first: int, lasts: set[int]) -> str:
+    if first == 0:
         return "there from the start"
-    jumped = any(0 < span.first - other.last <= JUMP_FRAMES for other in spans)
+    jumped = not lasts.isdisjoint(range(first - JUMP_FRAMES, first))
     return "after a jump" if jumped else "a mark appears"
 
 
-def _departure(span: Span, spans: Sequence[Span], count: int) -> str:
-    if span.last == count - 1:
+def _departure(last: int, firsts: set[int], count: int) -> str:
+    if last == count - 1:
         return "there to the end"
-    jumps = any(0 < other.first - span.last <= JUMP_FRAMES for other in spans)
+    jumps = not firsts.isdisjoint(range(last + 1, last + 1 + JUMP_FRAMES))
     return "before a jump" if jumps else "last one before it goes"
 
 
@@ -167,7 +169,8 @@ def _spread(indices: Sequence[int], room: int) -> list[int]:
 
 
 def _tile_size(width: int, height: int) -> tuple[int, int]:
-    scale = min((TILE_AREA / (width * height)) ** 0.5, 4, (SHEET_WIDTH - 2 * MARGIN) / width)
+    scale = min((TILE_AREA / (width * height)) ** 0.5, 4)
+    scale = min(scale, (SHEET_WIDTH - 2 * MARGIN) / max(width, height))
     return max(16, round(width * scale)), max(16, round(height * scale))
 
 

@@ -117,12 +117,17 @@ def weights_for(wanted: DetectConfig, device: str) -> Weights:
     Raises:
         ModelError: missing, not the file that was pinned, or a pickle that is not allowed.
     """
-    pinned = wanted.sha256
-    model = None if wanted.weights == "builtin" else pulled().get(str(wanted.weights))
-    if model is not None:
-        check_digest(model.path(str(wanted.weights)), model.sha256)
+    source, name, pinned = wanted.weights, str(wanted.weights), wanted.sha256
+    if source != "builtin" and name_is_good(name):
+        if (model := pulled().get(name)) is not None:
+            source = model.path(name)
+            check_digest(source, model.sha256)
+        elif not source.exists():
+            raise ModelError(
+                f"no weights at {name}, and no pulled model is called so", kind="missing"
+            )
     weights = find_weights(
-        wanted.weights if model is None else model.path(str(wanted.weights)),
+        source,
         device=device,
         sha256=pinned,
         allow_pickle=wanted.allow_pickle,
