@@ -129,6 +129,7 @@ def test_a_body_over_the_cap(server: str, tmp_path: Path, path: str) -> None:
     target = tmp_path / "a"
     with pytest.raises(ModelError, match="6999"):
         downloading.download(f"{server}/{path}", target, SHA, max_bytes=6999)
+    assert target.exists() == (path == "no-length.onnx")  # refused before the first byte
     assert downloading.download(f"{server}/{path}", tmp_path / "b", SHA, max_bytes=7000) == 7000
 
 
