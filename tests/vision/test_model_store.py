@@ -17,10 +17,10 @@ from sorawm_pipeline import cli
 from sorawm_pipeline.config import DetectConfig, PipelineConfig
 from sorawm_pipeline.errors import ConfigError, ModelError, OutputError
 from sorawm_pipeline.vision import download as downloading
-from sorawm_pipeline.vision import model_store
 from sorawm_pipeline.vision import weights as weights_module
 from sorawm_pipeline.vision.detector import Detector
-from sorawm_pipeline.vision.model_store import pull, pulled, remove, verified, weights_for
+from sorawm_pipeline.vision.model_registry import models_folder, pulled
+from sorawm_pipeline.vision.model_store import pull, remove, verified, weights_for
 from sorawm_pipeline.vision.weights import builtin_weights
 from sorawm_pipeline.warm import _load
 
@@ -351,4 +351,4 @@ def test_the_data_folder_may_be_a_file(tmp_path: Path, server: str) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises((OutputError, ModelError)):
         pull("logo", f"{server}/a.onnx", SHA)
-    assert model_store.models_folder() == tmp_path / "data" / "sorawm-pipeline" / "models"
+    assert models_folder() == tmp_path / "data" / "sorawm-pipeline" / "models"

@@ -2,67 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import re
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 
 from sorawm_pipeline.config_sections import DetectConfig
 from sorawm_pipeline.errors import ConfigError, ModelError, PipelineError
 from sorawm_pipeline.media.target import TEMPORARY_PREFIX, Target, write_error
-from sorawm_pipeline.report import write_json
 from sorawm_pipeline.vision.download import check_url, download
-from sorawm_pipeline.vision.weights import (
-    Weights,
-    builtin_weights,
-    digest_of,
-    find_weights,
-    manifest,
+from sorawm_pipeline.vision.model_registry import (
+    FORMAT_OF,
+    Format,
+    Pulled,
+    check_digest,
+    models_folder,
+    name_is_good,
+    pulled,
+    registry_locked,
+    save,
 )
-
-NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
-ModelName = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Format = Literal["onnx", "torchscript", "tensorrt", "pickle"]
-
-SUFFIX_OF: dict[Format, str] = {
-    "onnx": ".onnx",
-    "torchscript": ".torchscript",
-    "tensorrt": ".engine",
-    "pickle": ".pt",
-}
-FORMAT_OF: dict[str, Format] = {suffix: kind for kind, suffix in SUFFIX_OF.items()}
-
-
-class Pulled(BaseModel):
-    """One pulled file: where it came from and what it must be."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str
-    sha256: Digest
-    bytes: Annotated[int, Field(ge=0)]
-    format: Format
-
-    def path(self, name: str) -> Path:
-        return models_folder() / f"{name}{SUFFIX_OF[self.format]}"
-
-
-class Registry(BaseModel):
-    """The file `models.json` in the folder of pulled models."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1] = 1
-    models: dict[ModelName, Pulled] = Field(default_factory=dict)
+from sorawm_pipeline.vision.weights import Weights, builtin_weights, find_weights, manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +47,6 @@ class Listed:
     sha256: str
     where: str
     error: str | None = None
-
-
-def models_folder() -> Path:
-    """Where pulled models live, by the XDG rules."""
-    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(base).expanduser() / "sorawm-pipeline" / "models"
-
-
-def pulled() -> dict[str, Pulled]:
-    """Every pulled model by name.
-
-    Raises:
-        ModelError: the registry cannot be read.
-    """
-    path = models_folder() / "models.json"
-    try:
-        return dict(Registry.model_validate_json(path.read_bytes()).models)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not what it should be"
-        raise ModelError(f"{path} cannot be read: {reason}") from error
 
 
 def weights_for(wanted: DetectConfig, device: str) -> Weights:
@@ -138,14 +79,6 @@ def weights_for(wanted: DetectConfig, device: str) -> Weights:
             f"{weights.sha256}"
         )
     return weights
-
-
-def check_digest(path: Path, sha256: str) -> None:
-    """Raises ModelError: the file is missing or has another SHA-256."""
-    if not path.is_file():
-        raise ModelError(f"{path} is missing: pull it again", kind="missing")
-    if digest_of(path) != sha256:
-        raise ModelError(f"{path} was changed since it was pulled: pull it again")
 
 
 def pull(name: str, url: str | None = None, sha256: str | None = None) -> Path | None:
@@ -184,11 +117,6 @@ def pull(name: str, url: str | None = None, sha256: str | None = None) -> Path |
     return path
 
 
-def name_is_good(name: str) -> bool:
-    """Whether a pulled model may be called so."""
-    return name != "builtin" and re.fullmatch(NAME, name) is not None
-
-
 def remove(name: str) -> Path:
     """Forget a pulled model and delete its file; return the file's path.
 
@@ -200,10 +128,10 @@ def remove(name: str) -> Path:
         raise ConfigError(f"{name} ships with the program and cannot be removed")
     if name not in pulled():
         raise ConfigError(f"no pulled model is called {name}; `models list` shows them")
-    with _registry_locked():
+    with registry_locked():
         models = pulled()
         path = models.pop(name).path(name)
-        write_json(models_folder() / "models.json", Registry(models=models))
+        save(models)
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -298,24 +226,9 @@ def _fetch(name: str, model: Pulled, path: Path) -> None:
     target = Target(path, temporary, overwrite=True)
     try:
         count = download(model.url, temporary, model.sha256)
-        with _registry_locked():
+        with registry_locked():
             target.publish()
             models = pulled() | {name: model.model_copy(update={"bytes": count})}
-            write_json(folder / "models.json", Registry(models=models))
+            save(models)
     finally:
         target.discard()
-
-
-@contextmanager
-def _registry_locked() -> Iterator[None]:
-    """Two pulls at once must not forget each other's model."""
-    path = models_folder() / ".lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise write_error(path, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
