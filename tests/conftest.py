@@ -67,8 +67,9 @@ def detectors(monkeypatch: pytest.MonkeyPatch) -> list[WhiteDetector]:
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep certificates made by tests away from the user's."""
+    """Keep certificates made by tests, and models, away from the user's."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
 
 
 @pytest.fixture

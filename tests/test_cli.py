@@ -318,8 +318,12 @@ def test_init_writes_the_default_once(tmp_path: Path, capsys: Say) -> None:
 def test_models_are_listed_and_verified(capsys: Say) -> None:
     assert cli.call(["models", "list"]) == 0
     assert cli.call(["models", "verify"]) == 0
-    assert capsys.readouterr().out.count("detector.onnx") == 2
+    assert capsys.readouterr().out.count("sora-detector") == 4
+    assert cli.call(["models", "pull", "sora-detector"]) == 0
+    assert "ships with the program" in capsys.readouterr().out
     assert cli.call(["models", "pull", "anything"]) == 2
+    assert "--url" in capsys.readouterr().err
+    assert cli.call(["models", "verify", "anything"]) == 2
 
 
 @pytest.mark.parametrize("words", [["serve", "x.yaml"], [], ["nonsense"]])

@@ -241,6 +241,20 @@ def test_tables_name_keys_that_exist() -> None:
     assert known >= {key for profile in PROFILES.values() for key in profile}
 
 
+def test_weights_are_pinned_and_pickles_allowed_only_in_so_many_words() -> None:
+    config = load(f"detect: {{weights: w.pt, sha256: {'aB' * 32}, allow_pickle: true}}")
+    assert config.detect.sha256 == "aB" * 32
+    assert config.detect.allow_pickle
+    assert not load("").detect.allow_pickle
+    (line,) = errors("detect: {sha256: abc}")
+    assert line == (
+        'p.yaml:1:18: detect.sha256: expected 64 hexadecimal digits, or null, found "abc"'
+    )
+    for value in ("1", '"yes"', "null"):
+        (line,) = errors(f"detect: {{allow_pickle: {value}}}")
+        assert "detect.allow_pickle: expected true or false" in line
+
+
 # not available in this version
 
 
@@ -345,9 +359,8 @@ def test_an_override_wins_and_keeps_its_neighbours() -> None:
             '--set detct.batch=1: detct: unknown key; did you mean "detect"?',
         ),
         (
-            "detect={x: 1}",
-            "--set detect={x: 1}: detect.x: unknown key; known here: weights, confidence, "
-            "image_size, stride, batch, half, compile",
+            "queues={x: 1}",
+            "--set queues={x: 1}: queues.x: unknown key; known here: capacity",
         ),
     ],
 )

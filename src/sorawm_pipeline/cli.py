@@ -23,7 +23,9 @@ app = App(
     help="Find visible overlay marks in videos you may edit, and restore the picture under them.",
     version=__version__,
 )
-models_app = App(name="models", help="The weights that ship with the program.")
+models_app = App(
+    name="models", help="The weights that ship with the program, and those of other authors."
+)
 app.command(models_app)
 
 Set = Annotated[
@@ -99,33 +101,45 @@ def detect(
     input: Path,  # noqa: A002 - the name users see
     *,
     report: Path | None = None,
+    preview: Path | None = None,
+    overwrite: Flag = False,
     set_: Set = None,
     log_format: Literal["console", "json"] | None = None,
 ) -> int:
-    """Find marks and write down their boxes; no video is written.
+    """Find marks and write down their boxes, or draw them for a person to look at.
 
     Args:
         pipeline: The pipeline.yaml.
         input: One clip.
-        report: Write the JSON here instead of to stdout.
+        report: Write the JSON here; without it and --preview it goes to stdout.
+        preview: Draw what was found: a .png of telling frames, or the clip as .mp4, .mkv or .mov.
+        overwrite: Replace an existing preview.
         set_: KEY=VALUE over the YAML.
         log_format: Log lines for people or as JSON.
     """
     config = _config(pipeline, set_ or [], log_format)
-    _check_report(report, [input])
+    _check_report(report, [input, *([preview] if preview else [])])
 
+    from sorawm_pipeline import preview as drawing
     from sorawm_pipeline.native_log import native_output_logged
     from sorawm_pipeline.pipeline import Pipeline
     from sorawm_pipeline.report import to_json, write_json
 
     with native_output_logged():
+        target = None
+        if preview is not None:
+            target = drawing.prepare(config, input, preview, overwrite=overwrite)
         found = asyncio.run(Pipeline(config).detect(input))
-    if report is None:
+        if report is not None:
+            write_json(report, found)
+        if target is not None:
+            drawing.write(config, found, input, target)
+    if report is None and preview is None:
         sys.stdout.write(to_json(found))
     else:
-        write_json(report, found)
         marked = sum(bool(frame.marks) for frame in found.frames)
-        print(f"{marked} of {len(found.frames)} frames marked -> {report}")
+        places = ", ".join(str(path) for path in (report, preview) if path is not None)
+        print(f"{marked} of {len(found.frames)} frames marked -> {places}")
     return DONE
 
 
@@ -192,31 +206,60 @@ def serve(
 
 @models_app.command(name="list")
 def list_models() -> int:
-    """List the built-in models."""
-    from sorawm_pipeline.vision.weights import manifest
+    """List the built-in and the pulled models."""
+    from sorawm_pipeline.vision.model_store import listed
 
-    for name, entry in manifest().items():
-        files = ", ".join(f"{f['name']} {f['sha256'][:12]}" for f in entry["files"].values())
-        print(f"{name} {entry['version']}: {files}")
+    for file in listed():
+        columns = f"{file.name:20} {file.format:12} {file.bytes:>12} {file.sha256[:12]}"
+        print(f"{columns}  {file.where}")
     return DONE
 
 
 @models_app.command
-def verify() -> int:
-    """Check the built-in files against their published SHA-256."""
-    from sorawm_pipeline.vision.weights import builtin_weights, manifest
+def verify(*names: str) -> int:
+    """Hash the models' files again; status 1 if one is missing or was changed.
 
-    for name in manifest():
-        for kind in ("onnx", "safetensors"):
-            weights = builtin_weights(kind, name)
-            print(f"ok: {weights.path.name} {weights.sha256}")
+    Args:
+        names: Only these models.
+    """
+    from sorawm_pipeline.vision.model_store import verified
+
+    status = DONE
+    for file in verified(names):
+        if file.error is None:
+            print(f"ok: {file.name} {file.format} {file.sha256}")
+        else:
+            status = _complain(file.error, FAILED)
+    return status
+
+
+@models_app.command
+def pull(name: str, *, url: str | None = None, sha256: str | None = None) -> int:
+    """Download weights of another author, to be named in detect.weights.
+
+    Args:
+        name: What to call them here: small letters, digits and . _ -
+        url: Where they lie: https, ending in .onnx, .torchscript, .engine or .pt.
+        sha256: What the file's SHA-256 must be.
+    """
+    from sorawm_pipeline.vision import model_store
+
+    path = model_store.pull(name, url, sha256)
+    print(path or f"{name} ships with the program; there is nothing to do")
     return DONE
 
 
 @models_app.command
-def pull(name: str) -> int:
-    """Download a model (not in this version)."""
-    raise ConfigError(f"models pull {name} is not available in this version")
+def remove(name: str) -> int:
+    """Delete a pulled model.
+
+    Args:
+        name: As `models list` shows it.
+    """
+    from sorawm_pipeline.vision import model_store
+
+    print(f"removed {model_store.remove(name)}")
+    return DONE
 
 
 def _config(path: Path, overrides: list[str], log_format: str | None) -> PipelineConfig:
@@ -240,7 +283,7 @@ def _check_report(report: Path | None, inputs: list[Path]) -> None:
     if report.is_dir():
         raise ConfigError(f"--report {report} is a folder")
     if report.resolve() in {path.resolve() for path in inputs}:
-        raise ConfigError(f"--report {report} is an input")
+        raise ConfigError(f"--report {report} is an input or another output")
 
 
 def call(arguments: list[str] | None = None) -> int:

@@ -118,8 +118,13 @@ class DecodeConfig(Section):
 
 class DetectConfig(Section):
     weights: Literal["builtin"] | FilePath = Field(
-        default="builtin", description='"builtin" or the path of a weights file'
+        default="builtin",
+        description='"builtin", the path of a weights file or the name of a pulled model',
     )
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-fA-F]{64}$", description="64 hexadecimal digits, or null"
+    )
+    allow_pickle: Flag = False
     confidence: Annotated[Number, Field(ge=0, le=1)] | None = Field(
         default=None, description="a number from 0 to 1, or null"
     )

@@ -13,7 +13,7 @@ from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
 from sorawm_pipeline.hardware.gpu import GpuSampler
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
 from sorawm_pipeline.vision.detector import Detector
-from sorawm_pipeline.vision.weights import find_weights
+from sorawm_pipeline.vision.model_store import weights_for
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -143,7 +143,7 @@ async def _close(warm: WarmDetector) -> None:
 def _load(config: PipelineConfig) -> tuple[Detector, float]:
     """A detector that reports doubtful sightings too, and the confidence to believe from."""
     device = resolve_device(config.device)
-    weights = find_weights(config.detect.weights, device=device)
+    weights = weights_for(config.detect, device)
     asked = config.detect.confidence
     believe = weights.confidence if asked is None else asked
     detector = Detector(
