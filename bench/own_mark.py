@@ -3,8 +3,9 @@
     python bench/own_mark.py --clips CLIP... --scratch FOLDER [--minutes 8] [--output JSON]
 
 The marks: `badge`, an opaque word on a plate beside a disc, and `leaf`, a translucent icon. Each is
-composited over every clip at three sizes, changing its place every 20 frames, and encoded with x264 at CRF 23.
-The clean clips are encoded alike. Every third frame is looked at, alone, without tracks.
+composited over every clip at three sizes, changes its place every 20 frames, and is encoded with
+x264 at CRF 23. The clean clips are encoded alike. Every third frame is looked at, alone, without
+tracks. Weights that are in the scratch folder already are not trained again.
 """
 
 from __future__ import annotations
@@ -89,7 +90,10 @@ def marked(
     x = y = 0
     for number, frame in enumerate(frames):
         if number % STAY == 0:
-            x, y = (int(rng.integers(side - s)) for side, s in zip(frame.shape[1::-1], (wide, high), strict=True))
+            x, y = (
+                int(rng.integers(side - s))
+                for side, s in zip(frame.shape[1::-1], (wide, high), strict=True)
+            )
         picture = frame.astype(np.float32)
         shown = paste(picture, small, x, y, opacity)
         out.append(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
@@ -139,7 +143,9 @@ def picture(path: Path, frame: Pixels, one: Seen, size: tuple[int, int]) -> None
     image.save(path)
 
 
-def measure(name: str, png: Path, weights: Path, clips: list[Path], scratch: Path) -> dict[str, Any]:
+def measure(
+    name: str, png: Path, weights: Path, clips: list[Path], scratch: Path
+) -> dict[str, Any]:
     mark, found = read_mark(png), find_weights(weights)
     detector = Detector(found)
     rng = np.random.default_rng(5)
@@ -191,8 +197,13 @@ def main() -> None:
         if not weights.exists():
             bar, began = Bar(), time.monotonic()
             learn(
-                png, weights, own=arguments.backgrounds, minutes=arguments.minutes,
-                seed=arguments.seed, say=bar.say, progress=bar,
+                png,
+                weights,
+                own=arguments.backgrounds,
+                minutes=arguments.minutes,
+                seed=arguments.seed,
+                say=bar.say,
+                progress=bar,
             )
             seconds = round(time.monotonic() - began, 1)
         card = json.loads(weights.with_suffix(".json").read_text())

@@ -63,9 +63,9 @@ def leaves(rng: np.random.Generator, side: int = SIDE) -> Floats:
             end = int(x + rng.normal(0, 6 * radius)), int(y + rng.normal(0, 6 * radius))
             cv2.line(picture, (int(x), int(y)), end, ink, int(rng.integers(1, 6)), cv2.LINE_AA)
     if rng.random() < 0.6:  # light falls off, lenses blur
-        picture *= cv2.resize(
-            rng.uniform(0.5, 1.4, (3, 3, 1)).astype(np.float32), (side, side)
-        )[..., None]
+        picture *= cv2.resize(rng.uniform(0.5, 1.4, (3, 3, 1)).astype(np.float32), (side, side))[
+            ..., None
+        ]
     if rng.random() < 0.4:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 5))
     picture += rng.normal(0, rng.uniform(0, 10), picture.shape).astype(np.float32)
@@ -130,7 +130,9 @@ def _frames(path: Path) -> Iterator[Pixels]:
 
 
 def _picture(path: Path) -> Pixels | None:
-    raw = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    raw = (
+        cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    )
     if raw is None or min(raw.shape[:2]) < 32:
         return None
     return _bounded(np.ascontiguousarray(raw[..., ::-1], np.uint8))

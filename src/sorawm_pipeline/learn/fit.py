@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.learn.samples import Source
 
 if TYPE_CHECKING:
@@ -51,14 +50,10 @@ def fit(
         device: `cpu` or `cuda[:n]`.
         progress: called after every step.
 
-    Raises:
-        DeviceError: the device is not there.
     """
     import torch
     from ultralytics.utils.loss import v8DetectionLoss
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise DeviceError(f"there is no {device} on this machine that torch can use")
     network.args = SimpleNamespace(box=7.5, cls=1.0, dfl=1.5)  # type: ignore[assignment]
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     layers: Any = network.get_submodule("model")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sorawm_pipeline import __version__
-from sorawm_pipeline.errors import ConfigError
+from sorawm_pipeline.errors import ConfigError, DeviceError
 from sorawm_pipeline.learn import backgrounds
 from sorawm_pipeline.learn.fit import Progress, fit
 from sorawm_pipeline.learn.graph import filled
@@ -22,9 +22,7 @@ from sorawm_pipeline.learn.mark import Mark, read_mark
 from sorawm_pipeline.learn.measure import FLOOR, Score, advised, look, score
 from sorawm_pipeline.learn.publish import Pair
 from sorawm_pipeline.learn.samples import Source
-from sorawm_pipeline.vision.detector import Detector
-from sorawm_pipeline.vision.detector import _network as network_of
-from sorawm_pipeline.vision.detector import _prepare_libraries as prepare_libraries
+from sorawm_pipeline.vision.detector import Detector, _network, _prepare_libraries
 from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
 if TYPE_CHECKING:
@@ -105,9 +103,10 @@ def _learn(
     say: Say,
     progress: Progress | None,
 ) -> Learned:
-    prepare_libraries()
+    _prepare_libraries()
     import torch
 
+    _check_device(device)
     torch.manual_seed(seed)
     train, held_out = backgrounds.own(own)
     say(f"backgrounds of your own: {len(train)} to train on, {len(held_out)} held out")
@@ -124,7 +123,7 @@ def _learn(
     )
     began = time.monotonic()
     say(f"training for {minutes:g} minutes on {device}")
-    network = fit(network_of(start), source, minutes * 60, device=device, progress=progress)
+    network = fit(_network(start), source, minutes * 60, device=device, progress=progress)
     seconds = time.monotonic() - began
     name = pair.model.path.stem
     content = onnx_of(network, name, start)
@@ -160,6 +159,18 @@ def _learn(
     }
     pair.publish(card)
     return Learned(pair.model.path, pair.card.path, result)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"{device} is no device: cpu, cuda or cuda:0") from error
+    there = torch.cuda.device_count() if place.type == "cuda" else 1
+    if place.type not in {"cpu", "cuda"} or (place.index or 0) >= there:
+        raise DeviceError(f"there is no {device} on this machine that torch can use")
 
 
 def onnx_of(network: torch.nn.Module, name: str, start: Weights) -> bytes:

@@ -130,7 +130,8 @@ def _open(path: Path) -> Image.Image:
                     )
                 picture.load()
                 return picture.copy()
-    except UnidentifiedImageError as error:
+    except (UnidentifiedImageError, ImportError) as error:
+        # Once Ultralytics is imported, its Image.open looks for a plugin that is not installed.
         raise InputError(f"{path} is no picture in a known format: {', '.join(FORMATS)}") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         # Pillow has no base class of its own for what broken files make it raise.

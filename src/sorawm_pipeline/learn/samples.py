@@ -21,7 +21,8 @@ _THINNEST = 7  # short side of a mark in pixels of the network's input
 _FAINTEST = 8  # mean difference in levels by which a mark must stand out
 _WORDS = """Live News today Subscribe the and with Channel REC 00:12:45 2024-06-18 Free Sale Open
     Coffee Stop Exit Menu Play Settings Follow Share Save Home Search Music 24 100% HD 4K Photo
-    Studio Video Story Score START Hotel City Police Taxi""".split()
+    Studio Video Story Score START Hotel City Police Taxi
+""".split()  # noqa: SIM905 - a list of them would fill a page
 _PRESETS = ("ultrafast", "veryfast", "medium")
 
 
@@ -104,9 +105,7 @@ class Source:
         for _ in range(4):
             x = int(rng.integers(max(1, picture.shape[1] - wide + 1)))
             y = int(rng.integers(max(1, picture.shape[0] - high + 1)))
-            apart = all(
-                x + wide < b[0] or x > b[2] or y + high < b[1] or y > b[3] for b in boxes
-            )
+            apart = all(x + wide < b[0] or x > b[2] or y + high < b[1] or y > b[3] for b in boxes)
             opacity = 1.0 if rng.random() < 0.25 else rng.uniform(0.4, 1)
             if apart and paste(picture, mark, x, y, opacity):
                 x0, y0, x1, y1 = extent(mark.alpha)
@@ -145,7 +144,8 @@ class Source:
         """One of the mark's own colours, or any."""
         if self.rng.random() < 0.6:
             y, x = (int(self.rng.integers(side)) for side in mark.alpha.shape)
-            return mark.colour[y, x] if mark.alpha[y, x] > VISIBLE else mark.colour.max((0, 1))
+            seen = mark.alpha[y, x] > VISIBLE
+            return np.asarray(mark.colour[y, x] if seen else mark.colour.max((0, 1)), np.float32)
         return self.rng.uniform(0, 255, 3).astype(np.float32)
 
     def _word(self, mark: Mark) -> Mark:
