@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -70,7 +69,7 @@ def draw_leaf(path: Path) -> None:
 
 
 def load(clip: Path) -> list[Pixels]:
-    """The first frames of a clip, as displayed, even-sided, at most LONG_SIDE long."""
+    """Frames spread over a clip, as displayed, even-sided, at most LONG_SIDE long."""
     frames = spread(clip, FRAMES)
     height, width = frames[0].shape[:2]
     factor = LONG_SIDE / max(height, width)
@@ -193,9 +192,8 @@ def main() -> None:
     for name in arguments.marks:
         png, weights = (arguments.scratch / f"{name}{end}" for end in (".png", ".onnx"))
         (draw_badge if name == "badge" else draw_leaf)(png)
-        seconds = None
         if not weights.exists():
-            bar, began = Bar(), time.monotonic()
+            bar = Bar()
             learn(
                 png,
                 weights,
@@ -205,12 +203,10 @@ def main() -> None:
                 say=bar.say,
                 progress=bar,
             )
-            seconds = round(time.monotonic() - began, 1)
         card = json.loads(weights.with_suffix(".json").read_text())
         results[name] = {
             "opacity": OPACITY[name],
-            "seconds_with_measuring": seconds,
-            "minutes": card["recipe"]["minutes"],
+            "training_seconds": card["recipe"]["seconds"],
             "own_backgrounds": card["recipe"]["own_backgrounds"],
             "validation": card["measured"],
             "clips": measure(name, png, weights, arguments.clips, arguments.scratch),
