@@ -12,7 +12,7 @@ FLOORS = {
     1: ("errors", "report", "logs", "native_log", "hardware"),
     2: ("config", "config_sections", "config_keys", "marked_yaml", "media", "engine", "models"),
     3: ("vision",),
-    4: ("stages",),
+    4: ("stages", "learn"),
     5: ("budget", "warm", "job", "clip_run", "pipeline", "preview", "doctor"),
     6: ("plan", "batch"),
     7: ("console", "demo", "cli", "__main__"),

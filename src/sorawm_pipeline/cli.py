@@ -159,6 +159,39 @@ def demo(*, output: Path = Path("demo-output"), overwrite: Flag = False) -> int:
 
 
 @app.command
+def train(
+    *,
+    mark: Path,
+    output: Path,
+    text: str | None = None,
+    backgrounds: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: Flag = False,
+) -> int:
+    """Build a detector for a mark of your own from one picture of it.
+
+    Args:
+        mark: A PNG with transparency, or a crop of a frame.
+        output: The weights to write: OUTPUT.onnx, and OUTPUT.json that describes it.
+        text: A second line under the mark, such as @name.
+        backgrounds: Pictures and clips like yours, without the mark, and folders of them.
+        minutes: How long to train; 8 unless said.
+        seed: Of every random choice.
+        device: auto, cpu or cuda[:n].
+        overwrite: Replace existing weights.
+    """
+    from sorawm_pipeline.learn.console import train_and_tell
+    from sorawm_pipeline.warm import resolve_device
+
+    place = resolve_device(device)
+    return train_and_tell(
+        mark, output, text, backgrounds or [], minutes, seed, place, overwrite=overwrite
+    )
+
+
+@app.command
 def init(
     pipeline: Annotated[Path, Parameter(help="The file to write.")] = Path("pipeline.yaml"),
     *,

@@ -147,3 +147,55 @@ def test_an_openvino_folder_is_known_by_name_and_content(tmp_path: Path) -> None
 def test_the_manifest_is_plain_json() -> None:
     text = (builtin_weights().path.parent / "models.json").read_text()
     assert json.loads(text)["version"] == 1
+
+
+def described(tmp_path: Path, **changes: object) -> Path:
+    """An ONNX file with a description beside it, as `train` writes it."""
+    path = tmp_path / "logo.onnx"
+    path.write_bytes(b"weights")
+    card = {
+        "name": "logo",
+        "sha256": hashlib.sha256(b"weights").hexdigest(),
+        "image_size": 512,
+        "stride": 32,
+        "confidence": 0.35,
+    }
+    path.with_suffix(".json").write_text(json.dumps(card | changes))
+    return path
+
+
+def test_a_description_beside_an_onnx_file_is_used(tmp_path: Path) -> None:
+    found = find_weights(described(tmp_path))
+    assert (found.name, found.confidence, found.image_size) == ("logo", 0.35, 512)
+
+
+def test_an_onnx_file_that_its_description_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"logo\.json describes"):
+        find_weights(described(tmp_path, sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"confidence": 1.5},
+        {"confidence": "much"},
+        {"confidence": None},
+        {"confidence": float("nan")},
+        {"image_size": 0},
+        {"image_size": 10**9},
+        {"stride": 0},
+    ],
+)
+def test_a_description_that_cannot_be_is_refused(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    with pytest.raises(ModelError, match=r"logo\.json"):
+        find_weights(described(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{", "null", "\xff"])
+def test_a_broken_description_is_a_model_error(tmp_path: Path, text: str) -> None:
+    path = described(tmp_path)
+    path.with_suffix(".json").write_text(text, encoding="latin-1")
+    with pytest.raises(ModelError, match=r"logo\.json"):
+        find_weights(path)

@@ -19,6 +19,7 @@ BUILTIN_DETECTOR = "sora-detector"
 DEFAULT_IMAGE_SIZE = 640
 DEFAULT_CONFIDENCE = 0.4
 DEFAULT_STRIDE = 32
+LARGEST_IMAGE_SIZE = 8192
 
 _SUFFIXES: dict[str, WeightFormat] = {
     ".onnx": "onnx",
@@ -81,13 +82,15 @@ def find_weights(
     Args:
         source: None or `builtin` for the weights in the package; else a path to `.onnx`,
             `.safetensors` (with a `.yaml` of the same name beside it), `.torchscript`, `.engine`,
-            `.pt`, or to an OpenVINO folder (`*_openvino_model`).
+            `.pt`, or to an OpenVINO folder (`*_openvino_model`). A `.json` of the same name beside
+            an `.onnx`, as `train` writes it, tells its digest, confidence and input size.
         device: `cpu` or `cuda[:n]`; decides which built-in file is taken.
         sha256: what the digest must be, if known. Built-in files are always checked.
         allow_pickle: take a `.pt` file, which is read with torch's weights-only unpickler.
 
     Raises:
-        ModelError: missing, changed, of no known format, or a pickle that was not allowed.
+        ModelError: missing, changed, of no known format, a pickle that was not allowed, or beside
+            a `.json` that does not fit it.
     """
     if source is None or source == "builtin":
         return builtin_weights("safetensors" if device.startswith("cuda") else "onnx")
@@ -106,7 +109,30 @@ def find_weights(
     digest = digest_of(path)
     if sha256 is not None and digest != sha256.lower():
         raise ModelError(f"{path} is not the file it should be: its SHA-256 is {digest}")
+    card = path.with_suffix(".json")
+    if kind == "onnx" and card.is_file():
+        return _described(path, digest, card)
     return Weights(path.name, path, kind, digest, architecture)
+
+
+def _described(path: Path, digest: str, card: Path) -> Weights:
+    """Weights with what `train` wrote beside them."""
+    try:
+        said: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
+        stated, name = str(said["sha256"]), str(said["name"])
+        size, stride = int(said["image_size"]), int(said["stride"])
+        confidence = float(said["confidence"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{card} does not describe {path.name} as `train` would") from error
+    if digest != stated.lower():
+        raise ModelError(
+            f"{path} is not the file that {card.name} describes: its SHA-256 is {digest}"
+        )
+    if not (0 < confidence < 1 and stride > 0 and stride <= size <= LARGEST_IMAGE_SIZE):
+        raise ModelError(f"{card} holds a confidence or an image size that cannot be")
+    return Weights(
+        name, path, "onnx", digest, image_size=size, confidence=confidence, stride=stride
+    )
 
 
 def builtin_weights(

@@ -1,0 +1,1 @@
+"""Build a detector for a mark of one's own from one picture of it."""

@@ -1,0 +1,75 @@
+"""Frames spread over a clip, as it is displayed, and pictures as a codec leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from sorawm_pipeline.config_sections import LimitsConfig
+from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.media.clip import Limits, open_input, probe
+
+Pixels = NDArray[np.uint8]
+
+MOST_FRAMES = 3000  # looked at in one clip
+
+
+def spread(path: Path, count: int) -> list[Pixels]:
+    """Return at least one and at most `count` frames at even distances, RGB (h, w, 3).
+
+    Raises:
+        InputError: the file is no clip that can be decoded.
+    """
+    limits = Limits.of(LimitsConfig())
+    info = probe(path, limits)
+    kept: list[Pixels] = []
+    step = 1
+    with open_input(path, limits) as container:
+        stream = container.streams[info.stream_index]
+        if not isinstance(stream, VideoStream):
+            raise InputError(f"{path} changed while it was being read")
+        try:
+            for number, frame in enumerate(container.decode(stream)):
+                if number >= MOST_FRAMES:
+                    break
+                if number % step:
+                    continue
+                if len(kept) == count:  # twice as far apart from here on
+                    kept, step = kept[::2], step * 2
+                    if number % step:
+                        continue
+                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                kept.append(np.ascontiguousarray(info.display.upright(picture)))
+        except av.error.FFmpegError as error:
+            if not kept:
+                raise InputError(f"{path} cannot be decoded: {error.strerror}") from error
+    if not kept:
+        raise InputError(f"{path} holds no frame that can be decoded", kind="no_video")
+    return kept
+
+
+def through_h264(frames: Sequence[Pixels], crf: int, preset: str) -> Pixels:
+    """Encode RGB frames of one even size (h, w, 3) and return the last of them decoded."""
+    height, width = frames[0].shape[:2]
+    encoder = av.VideoCodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base = Fraction(1, 30)
+    encoder.options = {"crf": str(crf), "preset": preset, "threads": "1", "tune": "zerolatency"}
+    decoder = av.VideoCodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    decoded = []
+    for number, frame in enumerate(frames):
+        picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
+        picture.pts = number
+        for packet in encoder.encode(picture):
+            decoded += decoder.decode(packet)
+    for packet in encoder.encode(None):
+        decoded += decoder.decode(packet)
+    decoded += decoder.decode(None)
+    return np.asarray(decoded[-1].to_ndarray(format="rgb24"), np.uint8)
