@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import network
 import numpy as np
-from generate import CROP, MOST_MARKS, Cache, Pixels, backdrop, clutter
+from clutter import clutter
+from generate import CROP, MOST_MARKS, Cache, Pixels, backdrop
 
 from sorawm_pipeline.vision.detector import Detector
 from sorawm_pipeline.vision.weights import find_weights
