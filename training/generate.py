@@ -36,13 +36,15 @@ class Cache:
     pixels: NDArray[np.uint8]
     entries: list[tuple[int, tuple[int, int, int]]]
     weights: NDArray[np.float64]
+    files: list[str]
 
     @classmethod
     def open(cls, folder: Path, split: str = "train") -> Cache:
         index = json.loads((folder / "index.json").read_text())[split]
         pixels = np.memmap(folder / "pixels.bin", np.uint8, "r")
         areas = np.array([float(e["shape"][0] * e["shape"][1]) for e in index])
-        return cls(pixels, [(e["offset"], tuple(e["shape"])) for e in index], areas / areas.sum())
+        entries = [(e["offset"], tuple(e["shape"])) for e in index]
+        return cls(pixels, entries, areas / areas.sum(), [e["file"] for e in index])
 
     def picture(self, number: int) -> Pixels:
         offset, shape = self.entries[number]

@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--start", type=Path)
+    parser.add_argument("--architecture", type=Path, default=network.ARCHITECTURE)
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--seed", type=int, default=20)
     arguments = parser.parse_args()
@@ -106,7 +107,7 @@ def main() -> None:
 
     from ultralytics.utils.loss import v8DetectionLoss
 
-    model = network.build()
+    model = network.build(arguments.architecture)
     model.args = SimpleNamespace(box=7.5, cls=1.0, dfl=1.5)
     model.to(memory_format=torch.channels_last)
     if arguments.start:
