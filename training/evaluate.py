@@ -319,6 +319,23 @@ def measure(
     return scores
 
 
+def still(detector: Detector, path: Path, label: Box, how: str, threshold: float) -> dict[str, Any]:
+    """Find the mark in one real picture whose mark was labelled by hand."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise SystemExit(f"{path} is not a picture")
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[..., ::-1]), format="rgb24")
+    (found,) = detections(detector, iter([frame]), how)
+    kept = [(sure, box) for sure, box in found if sure >= threshold]
+    sure, box = max(kept, key=lambda one: iou(one[1], label), default=(0.0, None))
+    return {
+        "confidence": round(sure, 3),
+        "box": box and [round(v, 1) for v in box],
+        "iou": round(iou(box, label), 3) if box else 0.0,
+        "surplus_boxes": max(0, len(kept) - 1),
+    }
+
+
 def draw_wrong(picture: Pixels, box: Box | None, found: list[Box], path: Path) -> None:
     """Write the picture if the box (green) was missed or others (red) were found."""
     wrong = [f for f in found if not box or iou(box, f) < 0.5]
@@ -351,6 +368,8 @@ def main() -> None:
     parser.add_argument("--confidence", type=float)
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--interpolation", default="BILINEAR")
+    parser.add_argument("--still", type=Path, help="a real picture with a mark")
+    parser.add_argument("--label", help="its mark as x0,y0,x1,y1")
     parser.add_argument("--misses", type=Path, help="folder for pictures of what went wrong")
     arguments = parser.parse_args()
     if arguments.misses:
@@ -393,6 +412,13 @@ def main() -> None:
         "by_size": {name: score.figures(threshold) for name, score in by_size.items()},
         "by_source": {name: score.figures(threshold) for name, score in by_source.items()},
     }
+    if arguments.still:
+        left, top, right, bottom = (float(v) for v in arguments.label.split(","))
+        label = (left, top, right, bottom)
+        result["still"] = still(
+            detector, arguments.still, label, arguments.interpolation, threshold
+        )
+        print("still", result["still"])
     arguments.output.write_text(json.dumps(result, indent=1) + "\n")
     for part in ("by_confidence", "by_size"):
         for name, figures in result[part].items():
