@@ -14,9 +14,16 @@ WORDS = """
     Bank Police Taxi Sofa Soho Some Store Sure More Sport 3:1 GOAL Sorry Error Send OK Cancel Edit
 """.split()  # noqa: SIM905 - a list of them would fill a page
 
+ALIKE = """
+    Bora Sara Solo Zora Sofa Soda Soho Sore Sera Gora Nora Snap Some Sort Fora Store 50ra Sona
+""".split()  # noqa: SIM905 - as above
+
 
 def word(rng: np.random.Generator) -> str:
-    if rng.random() < 0.5:
+    chance = rng.random()
+    if chance < 0.08:
+        return str(rng.choice(ALIKE))
+    if chance < 0.5:
         return str(rng.choice(WORDS))
     letters = "".join(rng.choice(list("abcdefghijklmnoprstuvwyz"), rng.integers(2, 9)))
     return letters.title() if rng.random() < 0.6 else letters
@@ -83,7 +90,8 @@ def lone_words(rng: np.random.Generator, picture: Floats, scale: float) -> None:
     bold, latin = fonts()
     for _ in range(int(rng.integers(1, 4))):
         face = str(rng.choice(bold if rng.random() < 0.6 else latin))
-        letters = text_alpha(word(rng), face, max(6, int(scale * rng.uniform(8, 34))))
+        said = str(rng.choice(["0 ", "O ", "1: ", "(o) ", "# "])) if rng.random() < 0.2 else ""
+        letters = text_alpha(said + word(rng), face, max(6, int(scale * rng.uniform(8, 34))))
         x, y = (int(v) for v in rng.integers(0, picture.shape[0], 2))
         if rng.random() < 0.3:
             h, w = letters.shape
@@ -110,32 +118,47 @@ def logos(rng: np.random.Generator, picture: Floats, scale: float) -> None:
 
 
 def pale_things(rng: np.random.Generator, picture: Floats, scale: float) -> None:
-    """Discs and clouds without eyes, some blurred; some with strokes beside that are no letters."""
+    """Discs, clouds without eyes and blobs; beside some, strokes that are no letters, or bars."""
     size = picture.shape[0]
     for _ in range(int(rng.integers(1, 7))):
         high = scale * rng.uniform(5, 60)
         disc = np.zeros((96, 96), np.float32)
         cv2.circle(disc, (48, 48), 46, 1.0, -1, cv2.LINE_AA)
+        if rng.random() < 0.4:
+            rough = cv2.GaussianBlur(rng.random((96, 96), np.float32), (0, 0), rng.uniform(6, 14))
+            disc *= rough > np.median(rough)
         blob = scaled(flat(icon(rng, eyes=False).alpha if high > 30 * scale else disc), high / 96)
         if rng.random() < 0.4:
             blob = soft(blob, 0.1 * high + 0.3)
         x, y = (int(v) for v in rng.integers(-10, size, 2))
         opacity, ink = rng.uniform(0.3, 1), colour(rng, white=rng.random() < 0.8)
         paste(picture, blob, x, y, opacity, ink)
-        if rng.random() < 0.3:
+        beside = rng.random()
+        if beside < 0.15:
+            step = int(high * rng.uniform(0.2, 0.7)) + 2
+            for left in range(int(x + high), int(x + 4 * high), step):
+                bar = np.s_[max(0, y) : max(0, y + int(high)), max(0, left) : left + step * 2 // 3]
+                picture[bar] *= np.float32(rng.uniform(0.1, 0.5))
+        elif beside < 0.4:
             strokes = np.zeros((48, 144), np.float32)
             for _ in range(int(rng.integers(2, 9))):
                 a, b = rng.integers(4, [140, 44], (2, 2))
                 b = a + (b - a) // 3
                 thick = int(rng.integers(3, 14))
                 cv2.line(strokes, (int(a[0]), int(a[1])), (int(b[0]), int(b[1])), 1.0, thick)
-            beside = scaled(flat(strokes), high / 70)
-            paste(picture, beside, int(x + 1.3 * high), int(y + 0.2 * high), opacity, ink)
+            paste(
+                picture,
+                scaled(flat(strokes), high / 70),
+                int(x + 1.3 * high),
+                int(y + 0.2 * high),
+                opacity,
+                ink,
+            )
 
 
 def lamps(rng: np.random.Generator, picture: Floats, scale: float) -> None:
     """Night: the picture goes dark, lamps with a glow stand in it, alone, in pairs or in rows."""
-    picture *= np.float32(rng.uniform(0.05, 0.6))
+    picture *= np.float32(rng.uniform(0.05, 0.9))
     size = picture.shape[0]
     for _ in range(int(rng.integers(1, 5))):
         high = scale * np.exp(rng.uniform(np.log(4), np.log(40)))

@@ -110,13 +110,15 @@ def backdrop(rng: np.random.Generator, cache: Cache, size: int, *, hard: bool = 
     return np.clip(np.ascontiguousarray(picture, np.float32), 0, 255)
 
 
-def bleach(rng: np.random.Generator, picture: Floats) -> None:
+def bleach(rng: np.random.Generator, picture: Floats, near: Box | None = None) -> None:
     """Make a part almost white, in place: a half, a spot or all, with a hard or a soft edge.
 
-    Sometimes the rest goes dark, as round a bright screen.
+    Its edge or centre lies in the box `near`. Sometimes the rest goes dark, as round a screen.
     """
     size = picture.shape[0]
-    y, x = np.mgrid[:size, :size].astype(np.float32) - rng.uniform(0.2, 0.8, (2, 1, 1)) * size
+    left, top, right, bottom = near or (0.2 * size, 0.2 * size, 0.8 * size, 0.8 * size)
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    y, x = y - rng.uniform(top, bottom), x - rng.uniform(left, right)
     turn, kind = rng.uniform(0, 2 * np.pi), rng.random()
     if kind < 0.55:
         turn = rng.choice([turn, 0, np.pi / 2, np.pi])
@@ -226,8 +228,7 @@ def sample(
     if bars < 0.1:  # pillar box or letter box
         edge, ground = int(rng.uniform(0.1, 0.5) * size), rng.choice([0, 0, 16, 255])
         side = int(rng.integers(4))
-        view = canvas if side % 2 else canvas.transpose(1, 0, 2)
-        view[:edge] = ground
+        (canvas if side % 2 else canvas.transpose(1, 0, 2))[:edge] = ground
         if side > 1:
             canvas = np.ascontiguousarray(canvas[::-1, ::-1])
     positive = rng.random() < 0.68
@@ -235,9 +236,16 @@ def sample(
         int(rng.choice([0, 1, 2], p=[0.6, 0.28, 0.12] if positive else [0.45, 0.3, 0.25]))
     ):
         clutter(rng, canvas, scale)
-    if rng.random() < (0.45 if hard else 0.2):
+    view = canvas[drift : drift + size, drift : drift + size]
+    pale = rng.random() < (0.45 if hard else 0.2)
+    if pale and not (positive and rng.random() < 0.5):
         bleach(rng, canvas)
-    picture = canvas[drift : drift + size, drift : drift + size].copy()
+    elif pale:
+        state = rng.bit_generator.state  # where the marks will lie
+        there = add_marks(rng, view.copy(), scale, hard=hard)
+        bleach(rng, view, there[0] if there else None)
+        rng.bit_generator.state = state
+    picture = view.copy()
     state, before = rng.bit_generator.state, picture.copy()
     boxes = add_marks(rng, picture, scale, hard=hard) if positive else []
     # What hardly shows would not outlast the worst compression, and teach to see what is not there.
