@@ -28,6 +28,7 @@ SIZE = 192
 BATCH = 32
 ROUND = 4000
 RATE = 4e-3
+MARGIN = 0.25  # pixels added round a mark: its soft edge reaches further than the label's threshold
 
 
 def window(
@@ -73,7 +74,7 @@ def draw(
     tensor = (tensor * gain + shift).clamp_(0, 1).contiguous(memory_format=torch.channels_last)
     table = torch.tensor(targets, dtype=torch.float32).reshape(-1, 5)
     centre = (table[:, 1:3] + table[:, 3:5]) / 2 / SIZE
-    extent = (table[:, 3:5] - table[:, 1:3]) / SIZE
+    extent = (table[:, 3:5] - table[:, 1:3] + 2 * MARGIN) / SIZE
     return tensor, {
         "batch_idx": table[:, 0],
         "cls": torch.zeros(len(table)),
