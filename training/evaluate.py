@@ -252,57 +252,99 @@ def iou(a: Box, b: Box) -> float:
     return across * down / whole
 
 
-def measure(
-    detector: Detector,
-    source: Path,
-    size: str,
-    crf: int,
-    marks: list[Any],
-    how: str,
-    threshold: float,
-    misses: Path | None,
-    window: int | None,
-) -> Score:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One source in one size, without and with the mark.
+
+    Attributes:
+        name: for pictures of misses.
+        clean: RGB frames as they were.
+        marked: the same frames, with the mark where the mark clip has one.
+        truth: per frame the mark's box, None if there is none or nobody could see it.
+        hidden: per frame, whether there is a mark that nobody could see.
+    """
+
+    name: str
+    clean: list[Pixels]
+    marked: list[Pixels]
+    truth: list[Box | None]
+    hidden: list[bool]
+
+
+def composed(source: Path, size: str, marks: list[Placed | None]) -> Scene:
     outer, _, inner = size.partition(":")
     width, height = (int(v) for v in outer.split("x"))
     across, down = (int(v) for v in (inner or outer).split("x"))
     x, y = (width - across) // 2, (height - down) // 2
-    clean: list[Pixels] = []
-    marked: list[Pixels] = []
-    truth: list[Box | None] = []
-    invisible = 0
+    scene = Scene(f"{source.stem}-{size.replace(':', '_')}", [], [], [], [])
     for picture, matte in zip(pictures(source, across, down, len(marks)), marks, strict=True):
         shown, box = overlay(picture, matte) if matte else (picture, None)
-        for target, content in ((clean, picture), (marked, shown)):
+        for target, content in ((scene.clean, picture), (scene.marked, shown)):
             frame = np.zeros((height, width, 3), np.uint8)
             frame[y : y + down, x : x + across] = content
             target.append(frame)
-        invisible += matte is not None and box is None
-        truth.append(box and (box[0] + x, box[1] + y, box[2] + x, box[3] + y))
-    score = Score(invisible=invisible)
-    for expected, frames in ((truth, marked), ([None] * len(clean), clean)):
-        results = detections(detector, compressed(frames, crf), how)
-        if window is not None:
-            results = tracked(results, window)
-        for number, (box, found) in enumerate(zip(expected, results, strict=True)):
-            if frames is marked and marks[number] is not None and box is None:
-                continue  # an invisible mark is neither a miss nor a false alarm
-            if box:
-                score.marked.append([(sure, iou(box, f)) for sure, f in found])
-            else:
-                score.clean.append(max((sure for sure, _ in found), default=0.0))
-            shown_boxes = [f for sure, f in found if sure >= threshold]
-            wrong = [f for f in shown_boxes if not box or iou(box, f) < 0.5]
-            missed = box is not None and len(wrong) == len(shown_boxes)
-            if misses and (wrong or missed):
-                picture = frames[number].copy()
-                inks = [(f, (255, 0, 0)) for f in wrong] + ([(box, (0, 255, 0))] if box else [])
-                for b, ink in inks:
-                    cv2.rectangle(picture, (int(b[0]), int(b[1])), (int(b[2]), int(b[3])), ink, 2)
-                kind = "marked" if box else "clean"
-                name = f"{source.stem}-{size.replace(':', '_')}-{crf}-{number}-{kind}.jpg"
-                cv2.imwrite(str(misses / name), picture[..., ::-1])
-    return score
+        scene.truth.append(box and (box[0] + x, box[1] + y, box[2] + x, box[3] + y))
+        scene.hidden.append(matte is not None and box is None)
+    return scene
+
+
+def measure(
+    detectors: dict[str, Detector],
+    scene: Scene,
+    crf: int,
+    how: str,
+    window: int | None = None,
+    threshold: float = 0.5,
+    misses: Path | None = None,
+) -> dict[str, Score]:
+    """Score detectors on the scene once compressed; draw what goes wrong at `threshold`."""
+    scores = {name: Score(invisible=sum(scene.hidden)) for name in detectors}
+    for frames, truth in ((scene.marked, scene.truth), (scene.clean, [None] * len(scene.clean))):
+        decoded = list(compressed(frames, crf))
+        for name, score in scores.items():
+            results = detections(detectors[name], iter(decoded), how)
+            if window is not None:
+                results = tracked(results, window)
+            for number, (box, found) in enumerate(zip(truth, results, strict=True)):
+                if frames is scene.marked and scene.hidden[number]:
+                    continue  # neither a miss nor a false alarm
+                if box:
+                    score.marked.append([(sure, iou(box, f)) for sure, f in found])
+                else:
+                    score.clean.append(max((sure for sure, _ in found), default=0.0))
+                if misses:
+                    label = f"{scene.name}-{crf}-{number}-{'marked' if box else 'clean'}.jpg"
+                    shown = [f for sure, f in found if sure >= threshold]
+                    draw_wrong(frames[number], box, shown, misses / label)
+    return scores
+
+
+def still(detector: Detector, path: Path, label: Box, how: str, threshold: float) -> dict[str, Any]:
+    """Find the mark in one real picture whose mark was labelled by hand."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise SystemExit(f"{path} is not a picture")
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[..., ::-1]), format="rgb24")
+    (found,) = detections(detector, iter([frame]), how)
+    kept = [(sure, box) for sure, box in found if sure >= threshold]
+    sure, box = max(kept, key=lambda one: iou(one[1], label), default=(0.0, None))
+    return {
+        "confidence": round(sure, 3),
+        "box": box and [round(v, 1) for v in box],
+        "iou": round(iou(box, label), 3) if box else 0.0,
+        "surplus_boxes": max(0, len(kept) - 1),
+    }
+
+
+def draw_wrong(picture: Pixels, box: Box | None, found: list[Box], path: Path) -> None:
+    """Write the picture if the box (green) was missed or others (red) were found."""
+    wrong = [f for f in found if not box or iou(box, f) < 0.5]
+    if not wrong and (box is None or found):
+        return
+    picture = picture.copy()
+    for b, ink in [(f, (255, 0, 0)) for f in wrong] + ([(box, (0, 255, 0))] if box else []):
+        cv2.rectangle(picture, (int(b[0]), int(b[1])), (int(b[2]), int(b[3])), ink, 2)
+    cv2.imwrite(str(path), picture[..., ::-1])
 
 
 def main() -> None:
@@ -326,6 +368,8 @@ def main() -> None:
     parser.add_argument("--confidence", type=float)
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--interpolation", default="BILINEAR")
+    parser.add_argument("--still", type=Path, help="a real picture with a mark")
+    parser.add_argument("--label", help="its mark as x0,y0,x1,y1")
     parser.add_argument("--misses", type=Path, help="folder for pictures of what went wrong")
     arguments = parser.parse_args()
     if arguments.misses:
@@ -346,16 +390,14 @@ def main() -> None:
     for source in arguments.sources:
         for size, crf in zip(itertools.islice(turn, take), crfs, strict=False):
             score = measure(
-                detector,
-                source,
-                size,
+                {"": detector},
+                composed(source, size, marks),
                 crf,
-                marks,
                 arguments.interpolation,
+                arguments.window if arguments.tracks else None,
                 threshold,
                 arguments.misses,
-                arguments.window if arguments.tracks else None,
-            )
+            )[""]
             total += score
             by_source.setdefault(source.name, Score()).__iadd__(score)
             by_size.setdefault(size, Score()).__iadd__(score)
@@ -370,6 +412,13 @@ def main() -> None:
         "by_size": {name: score.figures(threshold) for name, score in by_size.items()},
         "by_source": {name: score.figures(threshold) for name, score in by_source.items()},
     }
+    if arguments.still:
+        left, top, right, bottom = (float(v) for v in arguments.label.split(","))
+        label = (left, top, right, bottom)
+        result["still"] = still(
+            detector, arguments.still, label, arguments.interpolation, threshold
+        )
+        print("still", result["still"])
     arguments.output.write_text(json.dumps(result, indent=1) + "\n")
     for part in ("by_confidence", "by_size"):
         for name, figures in result[part].items():

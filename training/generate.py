@@ -19,20 +19,15 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from marks import Box, Floats, Matte, fonts, icon, mark, paste, scaled, text_alpha
+from clutter import clutter, colour, page, soft, word
+from marks import Box, Floats, Matte, mark, paste, scaled
 from numpy.typing import NDArray
 
 CROP = 288
 PER_SHARD = 1000
 MOST_MARKS = 4
+BARELY = 5.0  # a mark's box that changes less than this in the mean, of 255, hardly shows
 Pixels = NDArray[np.uint8]
-WORDS = """
-    Live News today Subscribe the and with for Channel REC 00:12:45 2024-06-18 Free Sale Open
-    Coffee Sara Solo Zora Soda Sony Aurora Stop Exit Menu Play Pause Settings Follow Like Share
-    Save Home Search Hello World Music Radio Cloud Weather 24 100% HD 4K Photo Studio Design Media
-    Video TikTok Story Editor Preview Camera Level Score Lives START Order Delivery Hotel City
-    Bank Police Taxi
-""".split()  # noqa: SIM905 - a list of them would fill a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +37,19 @@ class Cache:
     pixels: NDArray[np.uint8]
     entries: list[tuple[int, tuple[int, int, int]]]
     weights: NDArray[np.float64]
+    files: list[str]
 
     @classmethod
     def open(cls, folder: Path, split: str = "train") -> Cache:
         index = json.loads((folder / "index.json").read_text())[split]
         pixels = np.memmap(folder / "pixels.bin", np.uint8, "r")
         areas = np.array([float(e["shape"][0] * e["shape"][1]) for e in index])
-        return cls(pixels, [(e["offset"], tuple(e["shape"])) for e in index], areas / areas.sum())
+        entries = [(e["offset"], tuple(e["shape"])) for e in index]
+        return cls(pixels, entries, areas / areas.sum(), [e["file"] for e in index])
 
     def picture(self, number: int) -> Pixels:
         offset, shape = self.entries[number]
         return self.pixels[offset : offset + int(np.prod(shape))].reshape(shape)
-
-
-def word(rng: np.random.Generator) -> str:
-    if rng.random() < 0.5:
-        return str(rng.choice(WORDS))
-    letters = "".join(rng.choice(list("abcdefghijklmnoprstuvwyz"), rng.integers(2, 9)))
-    return letters.title() if rng.random() < 0.6 else letters
 
 
 def handle(rng: np.random.Generator) -> str:
@@ -85,8 +75,11 @@ def smooth(rng: np.random.Generator, size: int) -> Floats:
 
 def backdrop(rng: np.random.Generator, cache: Cache, size: int, *, hard: bool = False) -> Floats:
     """A square region (size, size, 3) of what may lie under a mark."""
-    if rng.random() < 0.06:
+    plain = rng.random()
+    if plain < 0.05:
         return smooth(rng, size)
+    if plain < 0.2:
+        return page(rng, size)
     # By area: photographs are large, clip art is small and many.
     source = cache.picture(int(rng.choice(len(cache.entries), p=cache.weights)))
     height, width = source.shape[:2]
@@ -104,10 +97,10 @@ def backdrop(rng: np.random.Generator, cache: Cache, size: int, *, hard: bool = 
     if rng.random() < 0.06:
         picture = 255 - picture
     chance = rng.random()
-    if hard and chance > 0.6:  # pale, where a white mark hardly stands out
+    if chance > (0.75 if hard else 0.9):
         picture = picture * rng.uniform(0.1, 0.5) + rng.uniform(110, 200)
     elif chance < 0.1:  # overexposed
-        picture = picture * rng.uniform(1.2, 2.2) + rng.uniform(0, 60)
+        picture = picture * rng.uniform(1.2, 3) + rng.uniform(0, 60)
     elif chance < 0.2:  # dark
         picture = picture * rng.uniform(0.15, 0.7)
     elif chance < 0.35:
@@ -117,104 +110,31 @@ def backdrop(rng: np.random.Generator, cache: Cache, size: int, *, hard: bool = 
     return np.clip(np.ascontiguousarray(picture, np.float32), 0, 255)
 
 
-def colour(rng: np.random.Generator, *, white: bool) -> Floats:
-    if white:
-        return (rng.uniform(215, 255) + rng.uniform(-4, 4, 3)).clip(0, 255).astype(np.float32)
-    return rng.uniform(0, 255, 3).astype(np.float32)
+def bleach(rng: np.random.Generator, picture: Floats, near: Box | None = None) -> None:
+    """Make a part almost white, in place: a half, a spot or all, with a hard or a soft edge.
 
-
-def clutter(rng: np.random.Generator, picture: Floats, scale: float) -> None:
-    """Paint, in place, things that resemble a mark and are none."""
+    Its edge or centre lies in the box `near`. Sometimes the rest goes dark, as round a screen.
+    """
     size = picture.shape[0]
-    bold, latin = fonts()
-    kind = rng.random()
-    if kind < 0.3:  # lines of text, as in documents, menus and subtitles
-        high = scale * rng.uniform(6, 26)
-        face = str(rng.choice(latin))
-        ink = colour(rng, white=rng.random() < 0.6)
-        if rng.random() < 0.5:
-            ground = colour(rng, white=rng.random() < 0.4)
-            y0, y1 = sorted(rng.integers(0, size, 2))
-            picture[y0:y1] += (ground - picture[y0:y1]) * np.float32(rng.uniform(0.3, 1))
-        x, y = rng.uniform(-0.2, 0.5) * size, rng.uniform(0, 0.9) * size
-        for _ in range(int(rng.integers(1, 12))):
-            line = " ".join(word(rng) for _ in range(int(rng.integers(1, 6))))
-            letters = text_alpha(line, face, max(5, int(high)))
-            shade = Matte(letters, np.full_like(letters, 255))
-            paste(picture, shade, int(x), int(y), rng.uniform(0.5, 1), ink)
-            y += high * rng.uniform(1.1, 1.6)
-    elif kind < 0.5:  # a lone bold word, or several, in a mark's place and opacity
-        for _ in range(int(rng.integers(1, 4))):
-            letters = text_alpha(
-                word(rng),
-                str(rng.choice(bold if rng.random() < 0.6 else latin)),
-                max(6, int(scale * rng.uniform(8, 34))),
-            )
-            shade = Matte(letters, np.full_like(letters, 255))
-            x, y = rng.integers(0, size, 2)
-            paste(
-                picture,
-                shade,
-                int(x),
-                int(y),
-                rng.uniform(0.4, 1),
-                colour(rng, white=rng.random() < 0.6),
-            )
-    elif kind < 0.72:  # a badge and a word: another program's mark
-        high = scale * rng.uniform(20, 48)
-        shape = rng.random()
-        if shape < 0.35:
-            badge = icon(rng, eyes=False).alpha
-        else:
-            badge = np.zeros((96, 96), np.float32)
-            if shape < 0.6:
-                cv2.circle(badge, (48, 48), 46, 1.0, int(rng.choice([-1, 6, 12])), cv2.LINE_AA)
-            elif shape < 0.8:
-                cv2.rectangle(badge, (4, 4), (91, 91), 1.0, int(rng.choice([-1, 8])), cv2.LINE_AA)
-            else:
-                corners = rng.uniform(0, 95, (int(rng.integers(3, 7)), 2)).astype(np.int32)
-                cv2.fillPoly(badge, [corners], 1.0, cv2.LINE_AA)
-            if rng.random() < 0.5:
-                spot = rng.integers(20, 76, 2)
-                cv2.circle(
-                    badge,
-                    (int(spot[0]), int(spot[1])),
-                    int(rng.integers(6, 22)),
-                    0.0,
-                    -1,
-                    cv2.LINE_AA,
-                )
-        x, y = (int(v) for v in rng.integers(0, size, 2))
-        opacity, ink = rng.uniform(0.4, 1), colour(rng, white=rng.random() < 0.8)
-        paste(
-            picture, scaled(Matte(badge, np.full_like(badge, 255)), high / 96), x, y, opacity, ink
-        )
-        if rng.random() < 0.7:
-            letters = text_alpha(
-                word(rng), str(rng.choice(bold)), int(high * rng.uniform(0.5, 0.9))
-            )
-            shade = Matte(letters, np.full_like(letters, 255))
-            paste(picture, shade, int(x + high * 1.3), int(y + high * 0.2), opacity, ink)
-    else:  # round, pale things
-        for _ in range(int(rng.integers(1, 7))):
-            high = scale * rng.uniform(5, 60)
-            blob = (
-                icon(rng, eyes=False).alpha if high > 30 * scale else np.zeros((96, 96), np.float32)
-            )
-            if high <= 30 * scale:
-                cv2.circle(blob, (48, 48), 46, 1.0, -1, cv2.LINE_AA)
-            shade = scaled(Matte(blob, np.full_like(blob, 255)), high / 96)
-            if rng.random() < 0.4:
-                shade = Matte(cv2.GaussianBlur(shade.alpha, (0, 0), 0.1 * high + 0.3), shade.tone)
-            x, y = rng.integers(-10, size, 2)
-            paste(
-                picture,
-                shade,
-                int(x),
-                int(y),
-                rng.uniform(0.3, 1),
-                colour(rng, white=rng.random() < 0.8),
-            )
+    left, top, right, bottom = near or (0.2 * size, 0.2 * size, 0.8 * size, 0.8 * size)
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    y, x = y - rng.uniform(top, bottom), x - rng.uniform(left, right)
+    turn, kind = rng.uniform(0, 2 * np.pi), rng.random()
+    if kind < 0.55:
+        turn = rng.choice([turn, 0, np.pi / 2, np.pi])
+        inside = x * np.cos(turn) + y * np.sin(turn)
+    elif kind < 0.82:
+        inside = rng.uniform(0.1, 0.5) * size - np.hypot(x * rng.uniform(0.5, 1.5), y)
+    else:
+        inside = np.full_like(x, size)
+    share = np.clip(inside / (size * 10 ** rng.uniform(-3, -0.3)) + 0.5, 0, 1)
+    if rng.random() < 0.25:
+        picture *= (share + (1 - share) * rng.uniform(0, 0.3))[..., None].astype(np.float32)
+    share *= rng.choice([1, 1, rng.uniform(0.7, 1)])
+    level = 255 - np.exp(rng.uniform(np.log(2), np.log(50)))
+    texture = (picture - 128) * rng.choice([0, rng.uniform(0, 0.15)])
+    white = np.minimum(level + texture + rng.uniform(-4, 0, 3), 255)
+    picture += (white - picture) * share[..., None]
 
 
 def add_marks(
@@ -229,17 +149,16 @@ def add_marks(
         matte = mark(rng, said, name, 0.4 if hard else 0.08)
         whole = 2.95 * 100  # natural width of icon and word, so that an icon alone keeps its size
         if hard and rng.random() < 0.6:
-            wide = rng.uniform(22, 60)
+            wide = rng.uniform(16, 60)
         elif rng.random() < 0.45:
-            wide = np.exp(rng.uniform(np.log(20), np.log(165)))
+            wide = np.exp(rng.uniform(np.log(16), np.log(190)))
         else:
             wide = rng.uniform(45, 150)
         if matte.alpha.shape[1] < 1.5 * matte.alpha.shape[0]:
-            wide = max(wide, 36)  # an icon alone has no more than a few pixels below that
+            wide = max(wide, 32)  # an icon alone has no more than a few pixels below that
         matte = scaled(matte, scale * wide / whole)
         if rng.random() < 0.15:
-            soft = cv2.GaussianBlur(matte.alpha, (0, 0), rng.uniform(0.3, 0.9) * scale)
-            matte = Matte(soft, matte.tone)
+            matte = soft(matte, rng.uniform(0.3, 0.9) * scale)
         h, w = matte.alpha.shape
         inset = 0 if rng.random() < 0.9 else -0.05
         if w >= size or h >= size:
@@ -253,18 +172,10 @@ def add_marks(
             ):
                 continue
             if rng.random() < 0.1:  # drop shadow
-                drop = Matte(
-                    cv2.GaussianBlur(matte.alpha, (0, 0), 1.5 * scale), np.zeros_like(matte.tone)
-                )
-                paste(
-                    picture,
-                    drop,
-                    x + int(scale),
-                    y + int(scale),
-                    rng.uniform(0.1, 0.4),
-                    colour(rng, white=True),
-                )
-            opacity = rng.uniform(0.6, 0.9) if rng.random() < 0.6 else rng.uniform(0.4, 0.97)
+                drop = soft(Matte(matte.alpha, np.zeros_like(matte.tone)), 1.5 * scale)
+                at = x - int(2 * scale), y - int(2 * scale)
+                paste(picture, drop, *at, rng.uniform(0.1, 0.4), colour(rng, white=True))
+            opacity = rng.uniform(0.6, 0.9) if rng.random() < 0.6 else rng.uniform(0.4, 0.95)
             box = paste(picture, matte, x, y, opacity, colour(rng, white=True))
             if box:
                 boxes.append(box)
@@ -272,14 +183,18 @@ def add_marks(
     return boxes
 
 
-def through_h264(frames: Sequence[Pixels], crf: int, preset: str) -> Pixels:
-    """Encode frames of one size (even, RGB) and return the last of them decoded."""
+def through_codec(frames: Sequence[Pixels], codec: str, crf: int, preset: str) -> Pixels:
+    """Encode frames of one size (even, RGB) as `h264` or `hevc`; return the last one decoded."""
     height, width = frames[0].shape[:2]
-    encoder = av.CodecContext.create("libx264", "w")
+    encoder = av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base = Fraction(1, 30)
-    encoder.options = {"crf": str(crf), "preset": preset, "threads": "1", "tune": "zerolatency"}
-    decoder = av.CodecContext.create("h264", "r")
+    encoder.options = {"crf": str(crf), "preset": preset, "tune": "zerolatency"}
+    if codec == "h264":
+        encoder.options |= {"threads": "1"}
+    else:
+        encoder.options |= {"x265-params": "log-level=none:pools=none:frame-threads=1"}
+    decoder = av.CodecContext.create(codec, "r")
     decoder.thread_count = 1
     decoded = []
     for number, frame in enumerate(frames):
@@ -293,21 +208,27 @@ def through_h264(frames: Sequence[Pixels], crf: int, preset: str) -> Pixels:
     return np.asarray(decoded[-1].to_ndarray(format="rgb24"), np.uint8)
 
 
+def changed(before: Floats, after: Floats, box: Box) -> float:
+    """Mean difference in a box, 0..255."""
+    at = np.s_[int(box[1]) : int(box[3]) + 1, int(box[0]) : int(box[2]) + 1]
+    return float(np.abs(after[at] - before[at]).mean())
+
+
 def sample(
     rng: np.random.Generator, cache: Cache, *, hard: bool = False
 ) -> tuple[Pixels, list[Box]]:
     """One crop (CROP, CROP, 3) uint8 RGB and the boxes in it."""
-    scale = float(rng.choice([0.75, 1, 1, 1.5, 2]))  # native pixels per detector pixel
+    # Native pixels per detector pixel: small clips to 1080p and beyond.
+    scale = float(rng.choice([0.75, 1, 1.5, 2, 3], p=[0.15, 0.4, 0.2, 0.22, 0.03]))
     size = int(CROP * scale) // 2 * 2
     codec = rng.random()
     drift = int(rng.integers(0, 9)) if codec < 0.35 else 0
     canvas = backdrop(rng, cache, size + 2 * drift, hard=hard)
     bars = rng.random()
-    if bars < 0.06:  # pillar box or letter box
+    if bars < 0.1:  # pillar box or letter box
         edge, ground = int(rng.uniform(0.1, 0.5) * size), rng.choice([0, 0, 16, 255])
         side = int(rng.integers(4))
-        view = canvas if side % 2 else canvas.transpose(1, 0, 2)
-        view[:edge] = ground
+        (canvas if side % 2 else canvas.transpose(1, 0, 2))[:edge] = ground
         if side > 1:
             canvas = np.ascontiguousarray(canvas[::-1, ::-1])
     positive = rng.random() < 0.68
@@ -315,10 +236,21 @@ def sample(
         int(rng.choice([0, 1, 2], p=[0.6, 0.28, 0.12] if positive else [0.45, 0.3, 0.25]))
     ):
         clutter(rng, canvas, scale)
-    picture = canvas[drift : drift + size, drift : drift + size].copy()
-    state = rng.bit_generator.state
+    view = canvas[drift : drift + size, drift : drift + size]
+    pale = rng.random() < (0.45 if hard else 0.2)
+    if pale and not (positive and rng.random() < 0.5):
+        bleach(rng, canvas)
+    elif pale:
+        state = rng.bit_generator.state  # where the marks will lie
+        there = add_marks(rng, view.copy(), scale, hard=hard)
+        bleach(rng, view, there[0] if there else None)
+        rng.bit_generator.state = state
+    picture = view.copy()
+    state, before = rng.bit_generator.state, picture.copy()
     boxes = add_marks(rng, picture, scale, hard=hard) if positive else []
-    if rng.random() < 0.12:
+    # What hardly shows would not outlast the worst compression, and teach to see what is not there.
+    gentle = any(changed(before, picture, box) < BARELY for box in boxes)
+    if rng.random() < 0.12 and not gentle:
         picture += rng.normal(0, rng.uniform(1, 9), picture.shape).astype(np.float32)
     shot = np.clip(picture, 0, 255).astype(np.uint8)
     if codec < 0.35:
@@ -330,9 +262,12 @@ def sample(
             rng.bit_generator.state = after
         first = np.clip(earlier, 0, 255).astype(np.uint8)
         preset = str(rng.choice(["ultrafast", "veryfast", "veryfast", "medium"]))
-        shot = through_h264([first, shot], int(rng.integers(16, 35)), preset)
+        name = "h264" if rng.random() < 0.65 else "hevc"
+        shot = through_codec(
+            [first, shot], name, int(rng.integers(16, 27 if gentle else 35)), preset
+        )
     elif codec < 0.85:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(28, 96))]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70 if gentle else 28, 96))]
         shot = np.asarray(
             cv2.imdecode(cv2.imencode(".jpg", shot, quality)[1], cv2.IMREAD_COLOR), np.uint8
         )

@@ -21,6 +21,9 @@ Box = tuple[float, float, float, float]
 
 ICON = 96  # height in pixels at which an icon is drawn before it is scaled
 VISIBLE = 0.12  # opacity, as a share of the mark's own, from which a pixel counts as the mark's
+FAINT = 4.0  # a mark that changes its pixels by less than this in the mean, of 255, is none
+HOLES = 0.85  # share of icons through whose eyes the picture shows, as through the real one's
+OUTLINED = 0.05  # share of icons drawn as an outline with two dots
 _SANS = re.compile(
     r"^(Inter|Roboto|OpenSans|Lato|Cabin|Cantarell|Manrope|NotoSans|NotoSansDisplay|Quicksand|Sora"
     r"|Karla|LeagueSpartan|ClearSans|Dosis|Comfortaa|NimbusSans|Go|Oxygen|Carlito|Arimo|B612"
@@ -80,7 +83,7 @@ def extent(alpha: Floats, threshold: float) -> tuple[int, int, int, int]:
 
 
 def icon(rng: np.random.Generator, *, eyes: bool = True) -> Matte:
-    """Draw a cloud of 5 to 7 lobes, ICON pixels high, with two eyes."""
+    """Draw a cloud of 5 to 7 lobes, ICON pixels high, with two eyes or none."""
     size = ICON + 8
     y, x = np.mgrid[:size, :size].astype(np.float32) - (size - 1) / 2
     turn, lobes = rng.uniform(0, 2 * np.pi), int(rng.choice([5, 6, 6, 6, 7]))
@@ -93,28 +96,50 @@ def icon(rng: np.random.Generator, *, eyes: bool = True) -> Matte:
     edge = ICON / 2 * (1 - depth * (1 - bumps) + wobble - 0.03)
     alpha: Floats = np.clip(edge - np.hypot(x, y) + 0.5, 0, 1).astype(np.float32)
     tone: Floats = np.full_like(alpha, 255)
+    if rng.random() < OUTLINED:
+        inner = edge - ICON * rng.uniform(0.07, 0.14)
+        alpha *= 1 - np.clip(inner - np.hypot(x, y) + 0.5, 0, 1).astype(np.float32)
+        return (
+            _cropped(np.maximum(alpha, _eyes(rng, x, y, dots=True)[0]), tone)
+            if eyes
+            else (_cropped(alpha, tone))
+        )
     if eyes:
-        spread, tall = rng.uniform(0.22, 0.36) * ICON / 2, rng.uniform(0.16, 0.28) * ICON / 2
-        if rng.random() < 0.15:
-            tall *= rng.uniform(0.1, 0.6)  # a blink
-        wide = rng.uniform(0.09, 0.15) * ICON / 2
-        cx, cy = rng.uniform(-0.12, 0.12, 2) * ICON / 2
-        cy -= rng.uniform(0, 0.2) * ICON / 2
-        lean, hole = np.radians(rng.uniform(-18, 8)), rng.random() < 0.7
-        for side in (-1, 1):
-            ex, ey = cx + side * spread * np.cos(lean), cy + side * spread * np.sin(lean)
-            inside = np.clip((1 - np.hypot((x - ex) / wide, (y - ey) / tall)) * wide + 0.5, 0, 1)
-            sparkle = np.zeros_like(inside)
-            if tall > 0.1 * ICON / 2 and rng.random() < 0.8:
-                sx, sy = x - ex + wide * 0.3, y - ey + tall * 0.35
-                reach = wide * rng.uniform(0.4, 0.8)
-                star = np.sqrt(np.abs(sx)) + np.sqrt(np.abs(sy)) < np.sqrt(reach)
-                dot = np.hypot(sx - wide * 0.6, sy - tall * 0.5) < wide * 0.25
-                sparkle = (star | dot).astype(np.float32) * inside
-            if hole:
-                alpha *= 1 - inside * (1 - sparkle) * np.float32(rng.uniform(0.85, 1))
-            else:
-                tone -= inside * (1 - sparkle) * np.float32(rng.uniform(180, 255))
+        inside, sparkle = _eyes(rng, x, y, dots=rng.random() < 0.1)
+        dark = inside * (1 - sparkle)
+        if rng.random() < HOLES:
+            alpha = alpha * (1 - dark * np.float32(rng.uniform(0.85, 1)))
+        else:
+            tone = tone - dark * np.float32(rng.uniform(120, 255))
+    return _cropped(alpha, tone)
+
+
+def _eyes(rng: np.random.Generator, x: Floats, y: Floats, *, dots: bool) -> tuple[Floats, Floats]:
+    """Two upright ovals, 0..1, at pixel coordinates from the centre; and the stars in them."""
+    radius = ICON / 2
+    spread, tall = rng.uniform(0.22, 0.36) * radius, rng.uniform(0.18, 0.36) * radius
+    if rng.random() < 0.12:
+        tall *= rng.uniform(0.1, 0.6)  # a blink
+    wide = rng.uniform(0.12, 0.27) * radius
+    cx, cy = rng.uniform(-0.15, 0.15, 2) * radius
+    cy -= rng.uniform(0, 0.22) * radius
+    lean = np.radians(rng.uniform(-18, 8))
+    inside, sparkle = np.zeros_like(x), np.zeros_like(x)
+    stars = not dots and tall > 0.1 * radius and rng.random() < 0.85
+    reach, sx, sy = wide * rng.uniform(0.4, 0.9), *rng.uniform(0.1, 0.4, 2)
+    for side in (-1, 1):
+        ex, ey = x - cx - side * spread * np.cos(lean), y - cy - side * spread * np.sin(lean)
+        oval = np.clip((1 - np.hypot(ex / wide, ey / tall)) * wide + 0.5, 0, 1)
+        inside = np.maximum(inside, oval)
+        if stars:
+            px, py = ex + wide * sx, ey + tall * sy
+            star = np.sqrt(np.abs(px)) + np.sqrt(np.abs(py)) < np.sqrt(reach)
+            dot = np.hypot(px - wide * 0.6, py - tall * 0.5) < wide * 0.25
+            sparkle = np.maximum(sparkle, (star | dot) * oval)
+    return inside.astype(np.float32), sparkle.astype(np.float32)
+
+
+def _cropped(alpha: Floats, tone: Floats) -> Matte:
     x0, y0, x1, y1 = extent(alpha, 0.1)
     return Matte(alpha[y0:y1, x0:x1].astype(np.float32), tone[y0:y1, x0:x1].astype(np.float32))
 
@@ -192,7 +217,7 @@ def paste(
     cover = (alpha * opacity)[..., None]
     over = under * (1 - cover) + colour * (matte.tone[cut][..., None] / 255) * cover
     solid = alpha > 0.5
-    if not solid.any() or np.abs(over - under).mean(2)[solid].mean() < 9:
+    if not solid.any() or np.abs(over - under).mean(2)[solid].mean() < FAINT:
         return None
     x0, y0, x1, y1 = extent(alpha, VISIBLE)
     picture[y : y + alpha.shape[0], x : x + alpha.shape[1]] = over

@@ -17,7 +17,7 @@ from ultralytics.utils import YAML
 ARCHITECTURE = Path(__file__).with_name("detector.yaml")
 
 
-def build() -> DetectionModel:
+def build(path: Path = ARCHITECTURE) -> DetectionModel:
     """Return the untrained network, one class, in training mode."""
-    architecture = YAML.load(ARCHITECTURE)
+    architecture = YAML.load(path)
     return DetectionModel({**architecture, "scale": "n"}, ch=3, nc=1, verbose=False)

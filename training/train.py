@@ -28,6 +28,7 @@ SIZE = 192
 BATCH = 32
 ROUND = 4000
 RATE = 4e-3
+MARGIN = 0.25  # pixels added round a mark: its soft edge reaches further than the label's threshold
 
 
 def window(
@@ -73,7 +74,7 @@ def draw(
     tensor = (tensor * gain + shift).clamp_(0, 1).contiguous(memory_format=torch.channels_last)
     table = torch.tensor(targets, dtype=torch.float32).reshape(-1, 5)
     centre = (table[:, 1:3] + table[:, 3:5]) / 2 / SIZE
-    extent = (table[:, 3:5] - table[:, 1:3]) / SIZE
+    extent = (table[:, 3:5] - table[:, 1:3] + 2 * MARGIN) / SIZE
     return tensor, {
         "batch_idx": table[:, 0],
         "cls": torch.zeros(len(table)),
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--start", type=Path)
+    parser.add_argument("--architecture", type=Path, default=network.ARCHITECTURE)
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--seed", type=int, default=20)
     arguments = parser.parse_args()
@@ -106,7 +108,7 @@ def main() -> None:
 
     from ultralytics.utils.loss import v8DetectionLoss
 
-    model = network.build()
+    model = network.build(arguments.architecture)
     model.args = SimpleNamespace(box=7.5, cls=1.0, dfl=1.5)
     model.to(memory_format=torch.channels_last)
     if arguments.start:
