@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Mark, Mask, Plane
 from sorawm_pipeline.vision.restore import membrane
-from sorawm_pipeline.vision.tracks import Marks, confirms
+from sorawm_pipeline.vision.tracks import Marks
 
 Floats = NDArray[np.float32]
 
@@ -28,6 +28,9 @@ LEAST = 3.0
 
 DOUBT = 0.35
 """If the scene itself is as far from smooth, as a share of the overlay, no mask is told."""
+
+SAME = 0.7
+"""Overlap from which two boxes are one whole mark in one place."""
 
 FULL, EMPTY = 0.85, 0.04
 """Shares of a box: a mask that covers more is the box, one that covers less is a mistake."""
@@ -54,7 +57,6 @@ class _Place:
     last: int = 0
     told_from: int = 0
     mask: Mask | None = None
-    parts: dict[Box, Mask] = field(default_factory=dict)
 
 
 class Masks:
@@ -90,23 +92,12 @@ class Masks:
         if place.pictures >= RENEWED * place.told_from:
             place.told_from = place.pictures
             place.mask = _covered(place)
-            place.parts.clear()
-        if place.mask is None:
-            return None
-        if mark.box not in place.parts:
-            place.parts[mark.box] = place.mask.inside(mark.box.grown(EDGE))
-        return place.parts[mark.box]
+        return place.mask
 
     def _at(self, box: Box) -> _Place | None:
-        """The place whose mark `box` is, or is part of."""
-        known = [
-            place for place in self._places if place.mark.iou(box) > 0.6 or _part(box, place.mark)
-        ]
+        """The place whose whole mark `box` is; a part of it may hop, and is its box."""
+        known = [place for place in self._places if place.mark.iou(box) > SAME]
         return max(known, key=lambda place: (place.last, place.mark.iou(box)), default=None)
-
-
-def _part(box: Box, whole: Box) -> bool:
-    return box.area <= whole.area and confirms(whole, box) and box.area > 0
 
 
 def _covered(place: _Place) -> Mask | None:
