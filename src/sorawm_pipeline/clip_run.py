@@ -15,6 +15,7 @@ from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.hardware.memory import peak_rss
 from sorawm_pipeline.job import ClipJob, Stages, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
+from sorawm_pipeline.media.frame import Box, Mark
 from sorawm_pipeline.media.provenance import ProvenanceReport
 from sorawm_pipeline.report import (
     ClipReport,
@@ -25,14 +26,17 @@ from sorawm_pipeline.report import (
     FramesReport,
     InpainterReport,
     LiveReport,
+    MarkReport,
     QueueReport,
     StageReport,
     Status,
+    VerifyReport,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.encode import Encode
-from sorawm_pipeline.vision.detector import Detector
+from sorawm_pipeline.vision.detector import Detector, NoDetector
+from sorawm_pipeline.vision.tracks import Marks
 from sorawm_pipeline.warm import Lent, WarmDetectors
 
 PROGRESS_INTERVAL_S = 0.1
@@ -80,7 +84,8 @@ class ClipRun:
         self._told = 0.0
         self._stages: Stages
         self._corridor: Corridor | None = None
-        self._detector: Detector | None = None
+        self._detector: Detector | NoDetector | None = None
+        self._verification: VerifyReport | None = None
         self._sealed: ProvenanceReport | None = None
 
     async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
@@ -92,11 +97,48 @@ class ClipRun:
         async with self._thread() as thread:
             await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
             await self._walk(detectors, thread)
+            if self._config.verify:
+                await self._verify(detectors, thread)
             self._sealed = await thread.call(self._job.seal, self._stages)
             await thread.call(self._job.publish)
             report = self.report("done")
             self._log_done(report)
             return report
+
+    async def _verify(self, detectors: WarmDetectors, thread: Owner) -> None:
+        """Look at the result, and clean the clip once more if it still shows a mark."""
+        left, marks = await self._residual(detectors)
+        self._verification = VerifyReport(residual_frames=len(left), residual_marks=marks)
+        if not left:
+            return
+        log.info("marks are left; cleaning once more", frames=len(left))
+        self._job.left = left
+        await thread.call(self._job.discard)
+        await self._walk(detectors, thread)
+        _, marks = await self._residual(detectors)
+        self._verification = VerifyReport(
+            residual_frames=len(left), repaired=True, residual_marks=marks
+        )
+
+    async def _residual(
+        self, detectors: WarmDetectors
+    ) -> tuple[dict[int, Marks], tuple[MarkReport, ...]]:
+        """What a detector sees in the unpublished result, in its stored pixels, by frame index."""
+        assert self._job.target is not None
+        detect = self._config.detect.model_copy(update={"regions": ()})
+        again = ClipRun(
+            self._config.model_copy(update={"detect": detect}), self._job.target.temporary, None
+        )
+        found = await again.look(detectors)
+        display = self._job.clip.display
+        shown = display.shown_width, display.shown_height
+        left: dict[int, Marks] = {}
+        for frame in found.frames:
+            for mark in frame.marks:
+                corners = display.to_stored(mark.box, shown)
+                box = Box(*(round(corner) for corner in corners))
+                left.setdefault(frame.index, []).append(Mark(box, mark.confidence, filled=True))
+        return left, mark_reports(again._job.clip, again._stages.detect.runs.all())
 
     async def look(self, detectors: WarmDetectors) -> DetectReport:
         """Find the clip's marks; nothing is written. Raises as `clean`."""
@@ -231,6 +273,7 @@ class ClipRun:
                 name: QueueReport(capacity=queue.capacity, peak=queue.peak)
                 for name, queue in snapshot.queues.items()
             },
+            "verification": self._verification,
             "live_frames": LiveReport(bound=snapshot.live.bound, peak=snapshot.live.peak),
         }
 

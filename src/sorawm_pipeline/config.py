@@ -25,6 +25,7 @@ from sorawm_pipeline.config_sections import (
     DecodeConfig,
     DetectConfig,
     EncodeConfig,
+    Flag,
     InpaintConfig,
     InputConfig,
     LimitsConfig,
@@ -33,6 +34,7 @@ from sorawm_pipeline.config_sections import (
     OutputConfig,
     ProvenanceConfig,
     QueuesConfig,
+    RegionConfig,
     Section,
     ServiceConfig,
     TemporalConfig,
@@ -55,6 +57,7 @@ __all__ = [
     "ProfileName",
     "ProvenanceConfig",
     "QueuesConfig",
+    "RegionConfig",
     "ServiceConfig",
     "TemporalConfig",
     "default_yaml",
@@ -120,6 +123,7 @@ class PipelineConfig(Section):
     inpaint: InpaintConfig = InpaintConfig()
     temporal: TemporalConfig = TemporalConfig()
     encode: EncodeConfig = EncodeConfig()
+    verify: Flag = False
     provenance: ProvenanceConfig = ProvenanceConfig()
     service: ServiceConfig = ServiceConfig()
     log: LogConfig = LogConfig()

@@ -50,7 +50,7 @@ def error_line(root: type[BaseModel], detail: ErrorDetails, spots: Spots) -> str
     dotted = ".".join(map(str, path[:-1] if item else path))
     if unknown:
         return f"{place}{dotted}: unknown key{_hint(root, path)}"
-    if detail["type"] == "value_error" and expected == "a mapping of keys":
+    if detail["type"] == "value_error" and isinstance(detail["input"], dict):
         return f"{place}{dotted}: {detail['msg'].removeprefix('Value error, ')}"
     return (
         f"{place}{dotted}: expected {expected}, found {found_text(detail['input'])}"

@@ -42,6 +42,10 @@ def _one_or_many(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _items(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
 # Strict, because `batch: true` is not a batch of 1 and `overwrite: 1` is not a yes.
 Flag = Annotated[bool, Field(strict=True, description="true or false")]
 Whole = Annotated[int, Field(strict=True)]
@@ -116,10 +120,38 @@ class DecodeConfig(Section):
     limits: LimitsConfig = LimitsConfig()
 
 
+class RegionConfig(Section):
+    """A place that is known to hold a mark: a box or a mask picture, for all of the clip or a time.
+
+    Boxes are x0, y0, x1, y1 in pixels of the displayed picture, half-open; a mask has its size.
+    Times are seconds since the first frame, `to_s` excluded.
+    """
+
+    box: tuple[Number, Number, Number, Number] | None = None
+    mask: FilePath | None = None
+    from_s: Number = Field(default=0.0, ge=0)
+    to_s: Annotated[Number, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.box is None) == (self.mask is None):
+            raise ValueError("a region is a box or a mask")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError("a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
+        if self.to_s is not None and self.to_s <= self.from_s:
+            raise ValueError("to_s comes after from_s")
+        return self
+
+
 class DetectConfig(Section):
-    weights: Literal["builtin"] | FilePath = Field(
+    weights: Literal["builtin", "none"] | FilePath = Field(
         default="builtin",
-        description='"builtin", the path of a weights file or the name of a pulled model',
+        description='"builtin", "none", the path of a weights file or the name of a pulled model',
+    )
+    regions: Annotated[tuple[RegionConfig, ...], BeforeValidator(_items)] = Field(
+        default=(),
+        max_length=1000,
+        description="a list of {box: [x0, y0, x1, y1] or mask: PNG, from_s, to_s}",
     )
     sha256: str | None = Field(
         default=None, pattern=r"^[0-9a-fA-F]{64}$", description="64 hexadecimal digits, or null"

@@ -33,8 +33,10 @@ from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
+from sorawm_pipeline.vision.regions import Regions
 from sorawm_pipeline.vision.restore import inpainter_for
 from sorawm_pipeline.vision.runs import Run
+from sorawm_pipeline.vision.tracks import Marks
 from sorawm_pipeline.warm import WarmDetector
 
 AI_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -77,6 +79,7 @@ class ClipJob:
             datetime.now(UTC),
         )
         self.clip: ClipInfo
+        self.left: dict[int, Marks] = {}
         self.target: Target | None = None
         self.origin: SourceProvenance
         self.settings: EncodeSettings
@@ -116,6 +119,7 @@ class ClipJob:
             stride=room.stride,
             believe=warm.believe,
             window=window,
+            regions=Regions(config.detect.regions, clip.display, clip.time_base, self.left),
         )
         if self.target is None:
             collect = Collect(clip.display, room.capacity)
@@ -191,6 +195,7 @@ class ClipJob:
         A generator's visible mark is its own statement that the picture was generated. Removing
         it must not remove the statement, so it is carried on in machine-readable form.
         """
+        runs = [run for run in runs if not run.given]
         frames = sum(run.frames for run in runs)
         looks = frames - sum(run.filled_frames for run in runs)
         mean = sum(run.frames * run.confidence for run in runs) / max(1, frames)

@@ -77,7 +77,7 @@ class FramesReport(_Model):
 
 class DetectorReport(_Model):
     frames_inferred: Count
-    runtime: Literal["torch", "onnxruntime", "openvino", "tensorrt"]
+    runtime: Literal["torch", "onnxruntime", "openvino", "tensorrt", "none"]
     device: Text
     weights_sha256: Text
 
@@ -159,6 +159,17 @@ class ProvenanceReport(_Model):
 Status = Literal["done", "failed", "skipped", "interrupted"]
 
 
+class VerifyReport(_Model):
+    """What a second look at the result saw: frames that still showed a mark, at first and at last.
+
+    `repaired` says whether the clip was cleaned once more in between.
+    """
+
+    residual_frames: Count
+    repaired: bool = False
+    residual_marks: tuple[MarkReport, ...] = ()
+
+
 class ClipReport(_Model):
     """One clip. What a clip that failed early never reached is null or zero.
 
@@ -183,6 +194,7 @@ class ClipReport(_Model):
     queues: dict[str, QueueReport] = Field(default_factory=dict)
     live_frames: LiveReport | None = None
     provenance: ProvenanceReport | None = None
+    verification: VerifyReport | None = None
 
 
 class Report(_Model):
@@ -195,7 +207,7 @@ class Report(_Model):
 class FrameMark(_Model):
     box: Box
     confidence: Confidence
-    origin: Literal["inferred", "filled"]
+    origin: Literal["inferred", "filled", "given"]
 
 
 class FrameMarks(_Model):

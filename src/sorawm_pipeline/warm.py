@@ -12,7 +12,7 @@ from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
 from sorawm_pipeline.hardware.gpu import GpuSampler
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
-from sorawm_pipeline.vision.detector import Detector
+from sorawm_pipeline.vision.detector import Detector, NoDetector
 from sorawm_pipeline.vision.model_store import weights_for
 
 T = TypeVar("T")
@@ -140,8 +140,10 @@ async def _close(warm: WarmDetector) -> None:
         await warm.owner.stop()
 
 
-def _load(config: PipelineConfig) -> tuple[Detector, float]:
+def _load(config: PipelineConfig) -> tuple[Detector | NoDetector, float]:
     """A detector that reports doubtful sightings too, and the confidence to believe from."""
+    if config.detect.weights == "none":
+        return NoDetector(), 1.0
     device = resolve_device(config.device)
     weights = weights_for(config.detect, device)
     asked = config.detect.confidence

@@ -106,12 +106,14 @@ class Mark:
         box: where it is, in pixels of the stored (not rotated) picture.
         confidence: 0 to 1, the detector's own figure; a filled mark has its neighbours' mean.
         filled: True when no detector saw it and it was concluded from the frames around it.
+        given: True when the user named its place.
         mask: the pixels it covers, if they are known better than its box tells.
     """
 
     box: Box
     confidence: float
     filled: bool = False
+    given: bool = False
     mask: Mask | None = field(default=None, compare=False)
 
 

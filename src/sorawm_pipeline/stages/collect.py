@@ -41,7 +41,7 @@ class Collect:
             FrameMark(
                 box=self._display.to_shown(mark.box).as_tuple(),
                 confidence=mark.confidence,
-                origin="filled" if mark.filled else "inferred",
+                origin="given" if mark.given else "filled" if mark.filled else "inferred",
             )
             for mark in frame.marks
         )

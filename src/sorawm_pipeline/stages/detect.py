@@ -13,8 +13,9 @@ from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.frame import Box, Frame, Mark, Plane
 from sorawm_pipeline.media.planes import plane_view
-from sorawm_pipeline.vision.detector import Detection, Detector
+from sorawm_pipeline.vision.detector import Detection, Detector, NoDetector
 from sorawm_pipeline.vision.masks import Masks
+from sorawm_pipeline.vision.regions import Regions
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.vision.sampling import Sampler
 from sorawm_pipeline.vision.tracks import Marks, Tracks
@@ -32,6 +33,7 @@ class Detect:
         believe: confidence, 0 to 1, from which a sighting is believed; the detector's own
             threshold may be lower, and what lies below is doubtful.
         window: frames on either side that tracks look at.
+        regions: the marks that are known beforehand.
     """
 
     name = "detect"
@@ -39,18 +41,20 @@ class Detect:
     def __init__(
         self,
         clip: ClipInfo,
-        detector: Detector,
+        detector: Detector | NoDetector,
         batch_cap: BatchCap,
         *,
         stride: int,
         believe: float,
         window: int,
+        regions: Regions,
     ) -> None:
         self._clip = clip
         self._detector = detector
         self._batch_cap = batch_cap
         self._tracks = Tracks(window, believe)
         self._sampler = Sampler(self._look, self._luma, clip.layout.depth, stride, believe)
+        self._regions = regions
         self._masks = Masks(clip.layout.depth)
         self._waiting: deque[Frame] = deque()
         self._unsettled: dict[int, Frame] = {}
@@ -102,8 +106,9 @@ class Detect:
         frames = []
         for marks in ready:
             frame = self._waiting.popleft()
-            frame.marks = [replace(mark, mask=self._masks.tell(mark)) for mark in marks]
-            self.runs.add(frame.index, marks)
+            found = [replace(mark, mask=self._masks.tell(mark)) for mark in marks]
+            frame.marks = self._regions.added(frame.index, frame.pts, found)
+            self.runs.add(frame.index, frame.marks)
             frames.append(frame)
         return frames
 

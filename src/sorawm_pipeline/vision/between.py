@@ -193,6 +193,9 @@ def _presence(
             there[:steps, number] = True
             if at_last:
                 there[:, number] = there[::-1, number]
+    ends = [row for box, row in ((first, there[0]), (last, there[-1])) if box is not None]
+    if not all(row.any() for row in ends):
+        return span.middle
     # Of a mark that is animated one part stands still: it vouches for the others.
     surest = max(lasting, key=lambda line: line.min(), default=np.ones(1))
     if surest.min() < STILL_THERE:
@@ -221,7 +224,7 @@ def _changed(line: NDArray[np.float32]) -> tuple[int, bool]:
 def _holds(box: Box | None, part: Box) -> bool:
     if box is None:
         return False
-    return box.grown(MARGIN // 2).intersection(part).area >= 0.7 * part.area
+    return box.grown(MARGIN // 2).intersection(part).area >= 0.7 * min(part.area, box.area)
 
 
 def _concluded(

@@ -21,7 +21,7 @@ from sorawm_pipeline.vision.weights import Weights
 if TYPE_CHECKING:
     import torch
 
-Runtime = Literal["torch", "onnxruntime", "openvino", "tensorrt"]
+Runtime = Literal["torch", "onnxruntime", "openvino", "tensorrt", "none"]
 
 _RUNTIMES: dict[str, Runtime] = {
     "onnx": "onnxruntime",
@@ -184,6 +184,26 @@ class Detector:
     def close(self) -> None:
         """Drop the network. Closing twice is fine."""
         self._backend = None
+
+
+class NoDetector:
+    """Finds nothing; for those who name the regions themselves."""
+
+    runtime: Runtime = "none"
+    device = "cpu"
+    weights_sha256 = ""
+    smallest = 32
+
+    def input_size(self, width: int, height: int) -> tuple[int, int]:
+        """The smallest input; nobody looks at it."""
+        del width, height
+        return self.smallest, self.smallest
+
+    def detect(self, images: NDArray[np.uint8]) -> list[list[Detection]]:
+        return [[] for _ in images]
+
+    def close(self) -> None:
+        pass
 
 
 def _decode(

@@ -63,7 +63,7 @@ def weights_for(wanted: DetectConfig, device: str) -> Weights:
         if (model := pulled().get(name)) is not None:
             source = model.path(name)
             check_digest(source, model.sha256)
-        elif not source.exists():
+        elif not Path(name).exists():
             raise ModelError(
                 f"no weights at {name}, and no pulled model is called so", kind="missing"
             )

@@ -17,6 +17,7 @@ class Run:
         box: the smallest box around all of its boxes, stored-picture pixels.
         confidence: mean over its frames.
         filled_frames: frames in which no detector saw it.
+        given: whether the user named its place.
     """
 
     first_frame: int
@@ -25,6 +26,10 @@ class Run:
     confidence: float
     filled_frames: int
     last: Mark = field(repr=False)
+
+    @property
+    def given(self) -> bool:
+        return self.last.given
 
     @property
     def frames(self) -> int:
