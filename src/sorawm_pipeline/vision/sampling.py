@@ -33,10 +33,16 @@ from sorawm_pipeline.vision.tracks import Marks
 Look: TypeAlias = Callable[[Sequence[int]], list[Marks]]
 Luma: TypeAlias = Callable[[int], Plane]
 
+UNMARKED_STRIDE = 8
+"""Frames from one look to the next where no mark is known: one that shows for as many is seen."""
+
 SHORTEST_STRIDE = 4
 
 SHORTEST_MARK = 3
 """Frames that something must stay to be looked at between two regular looks."""
+
+WORTH = 0.75
+"""Share of the confidence to believe from, from which a sighting is worth more looks."""
 
 TROUBLE = 2
 """More looks than this between two regular ones, and the stride is halved."""
@@ -53,15 +59,16 @@ class Sampler:
         luma: the luma plane (h, w) of a frame that is not settled yet, by its index.
         depth: bits per sample of the planes.
         stride: most frames from one look to the next; 1 looks at every frame.
-        believe: confidence from which a sighting is worth more looks.
+        believe: confidence from which a sighting is believed.
     """
 
     def __init__(self, look: Look, luma: Luma, depth: int, stride: int, believe: float) -> None:
         self._look = look
         self._luma = luma
         self._depth = depth
-        self._longest = self._stride = stride
-        self._believe = believe
+        self._longest = stride
+        self._stride = min(stride, UNMARKED_STRIDE)
+        self._believe = WORTH * believe
         self._novelty = Novelty(depth)
         self._due = 0
         self._settled = -1
@@ -89,7 +96,7 @@ class Sampler:
         settled: list[Marks] = []
         looks = 0
         self.look_at([upto])
-        goals = [upto, *self._surprising(upto)]
+        goals = [upto, *(self._surprising(upto) if self._tracks else ())]
         while goals:
             self.look_at([goals[-1]])
             more = self._explain(goals[-1], settled)
@@ -99,10 +106,13 @@ class Sampler:
                 goals.append(more)
                 looks += 1
         self._adapt(looks)
+        self._due = upto + self._stride
         return settled
 
     def _adapt(self, looks: int) -> None:
-        if looks > TROUBLE:
+        if not self._tracks:
+            self._stride = min(self._longest, UNMARKED_STRIDE)
+        elif looks > TROUBLE:
             self._stride = max(min(SHORTEST_STRIDE, self._longest), self._stride // 2)
         else:
             self._stride = min(self._longest, 2 * self._stride)
@@ -162,11 +172,28 @@ class Sampler:
             if isinstance(story, int) and mark.confidence >= self._believe and not certain:
                 return self._settled + 1 + story
             stories.append(unfilled(None, mark, span) if isinstance(story, int) else story)
-        for offset in range(len(lumas)):
-            told = [story.marks[offset] for story in stories]
-            settled.append([mark for mark in told if mark is not None])
+        told = [
+            [mark for story in stories if (mark := story.marks[offset]) is not None]
+            for offset in range(len(lumas))
+        ]
+        if (unwatched := _unwatched(told)) is not None:
+            return self._settled + 1 + unwatched
+        settled += told
         self._tracks = [story.track for story in stories if story.track is not None]
         self._before = lumas[-1].copy()
         self._settled = goal
         self._seen = {index: seen for index, seen in self._seen.items() if index > goal}
         return None
+
+
+def _unwatched(told: Sequence[Marks]) -> int | None:
+    """The middle of the first frames without marks that are too many to be left unseen.
+
+    The last of `told` was looked at, and so was the frame before the first.
+    """
+    empty = 0
+    for offset, marks in enumerate(told[:-1]):
+        empty = 0 if marks else empty + 1
+        if empty == UNMARKED_STRIDE:
+            return offset - UNMARKED_STRIDE // 2
+    return None
