@@ -18,7 +18,8 @@ import argparse
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +32,9 @@ from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box as PixelBox
 from sorawm_pipeline.media.frame import Mark
+from sorawm_pipeline.media.planes import layout_of, plane_view
 from sorawm_pipeline.vision.detector import Detector
+from sorawm_pipeline.vision.sampling import Sampler
 from sorawm_pipeline.vision.tracks import Tracks
 from sorawm_pipeline.vision.weights import find_weights
 from sorawm_pipeline.warm import DOUBTFUL
@@ -46,7 +49,7 @@ SIZES = (
 VISIBLE = 24  # brightness of 255 over black from which a pixel of the mark clip is the mark's
 BATCH = 8
 FAINT = 4.0  # a mark that changes the picture by less than this, of 255, counts as invisible
-LEVELS = (0.4, 0.5, 0.6, 0.7)  # confidences to believe from that --tracks compares
+LEVELS = (0.5, 0.6, 0.7)  # confidences to believe from that --tracks compares
 FLOOR = 0.1  # boxes less sure than this are not even looked at
 
 
@@ -58,16 +61,19 @@ class Score:
         clean: per clean frame, the confidence of its most confident box, 0 if there is none.
         marked: per marked frame, its boxes as (confidence, IoU with the truth).
         invisible: frames left out because the mark does not stand out at all.
+        looks: with tracks, frames looked at for each level.
     """
 
     clean: list[float] = field(default_factory=list)
     marked: list[list[tuple[float, float]]] = field(default_factory=list)
     invisible: int = 0
+    looks: Counter[float] = field(default_factory=Counter)
 
     def __iadd__(self, other: Score) -> Self:
         self.clean += other.clean
         self.marked += other.marked
         self.invisible += other.invisible
+        self.looks += other.looks
         return self
 
     def figures(self, threshold: float) -> dict[str, Any]:
@@ -220,29 +226,40 @@ def detections(
 
 
 def tracked(
-    sightings: Iterator[list[tuple[float, Box]]], window: int
-) -> Iterator[list[tuple[float, Box]]]:
-    """Yield each frame's marks as a run of the program decides them, for each of LEVELS.
+    sightings: list[list[tuple[float, Box]]],
+    frames: list[av.VideoFrame],
+    window: int,
+    stride: int,
+    looks: Counter[float],
+) -> list[list[tuple[float, Box]]]:
+    """Each frame's marks as a run of the program decides them, for each of LEVELS.
 
-    What is decided when sightings are believed from a level on has that level as its confidence.
+    What is decided when sightings are believed from a level on has that level as its confidence;
+    `looks` counts the frames that the program would have looked at for it.
     """
     seen = [
-        [
-            Mark(PixelBox(int(b[0]), int(b[1]), int(np.ceil(b[2])), int(np.ceil(b[3]))), sure)
-            for sure, b in found
-        ]
+        [Mark(PixelBox(*(round(v) for v in box)), sure) for sure, box in found]
         for found in sightings
     ]
-    frames: list[list[tuple[float, Box]]] = [[] for _ in seen]
+    lumas = [plane_view(frame, 0, layout_of(frame.format.name)) for frame in frames]
+    told: list[list[tuple[float, Box]]] = [[] for _ in seen]
     for level in LEVELS:
-        tracks = Tracks(window, level)
-        decided = []
-        for marks in seen:
-            decided += tracks.push([m for m in marks if m.confidence >= level * DOUBTFUL])
-        decided += tracks.flush()
-        for frame, marks in zip(frames, decided, strict=True):
+
+        def look(indices: Sequence[int], level: float = level) -> list[list[Mark]]:
+            looks[level] += len(indices)
+            return [[m for m in seen[i] if m.confidence >= level * DOUBTFUL] for i in indices]
+
+        sampler, tracks = Sampler(look, lumas.__getitem__, 8, stride, level), Tracks(window, level)
+        settled: list[list[Mark]] = []
+        for index in range(len(seen)):
+            if sampler.push(index):
+                settled += sampler.settle(index)
+        if len(settled) < len(seen):
+            settled += sampler.settle(len(seen) - 1)
+        decided = [out for marks in settled for out in tracks.push(marks)] + tracks.flush()
+        for frame, marks in zip(told, decided, strict=True):
             frame += [(level, (m.box.x0, m.box.y0, m.box.x1, m.box.y1)) for m in marks]
-    yield from frames
+    return told
 
 
 def iou(a: Box, b: Box) -> float:
@@ -294,6 +311,7 @@ def measure(
     crf: int,
     how: str,
     window: int | None = None,
+    stride: int = 1,
     threshold: float = 0.5,
     misses: Path | None = None,
 ) -> dict[str, Score]:
@@ -302,9 +320,9 @@ def measure(
     for frames, truth in ((scene.marked, scene.truth), (scene.clean, [None] * len(scene.clean))):
         decoded = list(compressed(frames, crf))
         for name, score in scores.items():
-            results = detections(detectors[name], iter(decoded), how)
+            results = list(detections(detectors[name], iter(decoded), how))
             if window is not None:
-                results = tracked(results, window)
+                results = tracked(results, decoded, window, stride, score.looks)
             for number, (box, found) in enumerate(zip(truth, results, strict=True)):
                 if frames is scene.marked and scene.hidden[number]:
                     continue  # neither a miss nor a false alarm
@@ -364,6 +382,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="of the mark clip's frames")
     parser.add_argument("--count", type=int, help="default: all that follow")
     parser.add_argument("--tracks", action="store_true")
+    parser.add_argument("--stride", type=int, default=1, help="detect.stride, for --tracks")
     parser.add_argument("--window", type=int, default=5, help="temporal.window, for --tracks")
     parser.add_argument("--confidence", type=float)
     parser.add_argument("--image-size", type=int)
@@ -395,6 +414,7 @@ def main() -> None:
                 crf,
                 arguments.interpolation,
                 arguments.window if arguments.tracks else None,
+                arguments.stride,
                 threshold,
                 arguments.misses,
             )[""]
@@ -407,6 +427,8 @@ def main() -> None:
         "image_size": detector.image_size,
         "confidence": threshold,
         "tracks": arguments.tracks,
+        "stride": arguments.stride,
+        "looks": {str(level): count for level, count in sorted(total.looks.items())},
         "total": total.figures(threshold),
         "by_confidence": {str(c): total.figures(c) for c in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)},
         "by_size": {name: score.figures(threshold) for name, score in by_size.items()},

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sorawm_pipeline.media.frame import Plane
+from sorawm_pipeline.media.frame import Box, Plane
 from sorawm_pipeline.vision.between import (
     CHANGE,
     STILL_THERE,
@@ -126,29 +126,40 @@ class Sampler:
             place = surprise.box
             shared = [place.intersection(box.grown(2 * MARGIN)).area for box in known]
             explained = 2 * max(shared, default=0) >= place.area
-            if not explained and (surprise.cut or self._stays(surprise, upto)):
+            if explained:
+                continue
+            if surprise.cut:
                 return [surprise.frame]
+            if (frame := self._short_stay(surprise, upto)) is not None:
+                return [frame]
         return []
 
-    def _stays(self, surprise: Surprise, upto: int) -> bool:
-        """Whether edges that came with the surprise stand still for the frames of a short mark.
+    def _short_stay(self, surprise: Surprise, upto: int) -> int | None:
+        """The frame to look at if edges that came or went with the surprise stood still meanwhile.
 
-        One that is still there at `upto` would have been seen there.
+        What came and is still there at `upto` is seen there, and so is what went but was there at
+        the last look.
         """
-        last = surprise.frame + SHORTEST_MARK - 1
-        if last >= upto:
-            return False
-        before = self._before
-        if surprise.frame - 1 > self._settled:
-            before = self._luma(surprise.frame - 1)
-        frames = [self._luma(index) for index in range(surprise.frame, last + 1)]
-        region = Region.around(surprise.box, frames[0], self._depth)
-        overlay = Overlay(region, region.edges(frames[len(frames) // 2]))
-        if before is None or not overlay.parts:
-            return False
-        came = overlay.levels(region.edges(before)) < 1 - CHANGE
-        stayed = [overlay.levels(region.edges(frame)) >= STILL_THERE for frame in frames]
-        return bool((came & np.all(stayed, axis=0)).any())
+        at, reach = surprise.frame, SHORTEST_MARK
+        after = range(at, at + reach)
+        before = range(at - 1, at - 1 - reach, -1)
+        came = self._stood(surprise.box, after, before[0]) if after[-1] < upto else 0.0
+        went = self._stood(surprise.box, before, after[0]) if before[-1] > self._settled else 0.0
+        if max(came, went) < CHANGE:
+            return None
+        return after[0] if came >= went else before[0]
+
+    def _stood(self, place: Box, frames: Sequence[int], without: int) -> float:
+        """By how much edges in all of `frames` exceed what the frame `without` them holds."""
+        lumas = [self._luma(index) for index in frames]
+        region = Region.around(place, lumas[0], self._depth)
+        overlay = Overlay(region, region.edges(lumas[len(lumas) // 2]))
+        absent = self._before if without == self._settled else self._luma(without)
+        if absent is None or not overlay.parts:
+            return 0.0
+        lowest = np.min([overlay.levels(region.edges(luma)) for luma in lumas], axis=0)
+        gaps = np.where(lowest >= STILL_THERE, lowest - overlay.levels(region.edges(absent)), 0.0)
+        return float(gaps.max())
 
     def _explain(self, goal: int, settled: list[Marks]) -> int | None:
         """Settle the frames up to `goal`, which was looked at, or name a frame to look at first."""

@@ -1,0 +1,156 @@
+"""Few looks, the same answer: synthetic overlays over moving and still scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sorawm_pipeline.media.frame import Box, Mark
+from sorawm_pipeline.vision.between import _changed
+from sorawm_pipeline.vision.sampling import UNMARKED_STRIDE, Sampler
+from sorawm_pipeline.vision.tracks import Marks, Tracks
+
+WIDTH, HEIGHT, STRIDE = 192, 128, 16
+PLACES = (Box(10, 10, 70, 30), Box(120, 50, 180, 70), Box(10, 100, 70, 120))
+Luma = NDArray[np.uint8]
+GLYPHS = np.random.default_rng(7).random((5, 15)) > 0.5
+
+
+def overlay() -> NDArray[np.float32]:
+    """A translucent pattern of blocks, 20 x 60, alpha 0 or 0.75."""
+    return np.kron(GLYPHS, np.ones((4, 4))).astype(np.float32) * np.float32(0.75)
+
+
+def scene(index: int, speed: int, seed: int) -> NDArray[np.float32]:
+    wide = np.random.default_rng(seed).random((HEIGHT // 8, 64)).astype(np.float32)
+    wide = np.kron(wide, np.ones((8, 8), np.float32)) * 140 + 20
+    return np.roll(wide, -index * speed, axis=1)[:, :WIDTH]
+
+
+def film(marks: Sequence[Sequence[Box]], speed: int = 2, seed: int = 1) -> list[Luma]:
+    frames = []
+    for index, boxes in enumerate(marks):
+        picture = scene(index, speed, seed).copy()
+        for box in boxes:
+            under = picture[box.y0 : box.y1, box.x0 : box.x1]
+            under += (255 - under) * overlay()
+        frames.append(picture.astype(np.uint8))
+    return frames
+
+
+class Looks:
+    """A detector that is always right, and counts."""
+
+    def __init__(self, truth: Sequence[Sequence[Box]]) -> None:
+        self.truth = truth
+        self.seen: list[int] = []
+
+    def __call__(self, indices: Sequence[int]) -> list[Marks]:
+        self.seen += indices
+        return [[Mark(box, 0.9) for box in self.truth[index]] for index in indices]
+
+
+def sample(look: Looks, lumas: list[Luma], stride: int = STRIDE) -> list[Marks]:
+    sampler = Sampler(look, lumas.__getitem__, 8, stride, 0.5)
+    settled: list[Marks] = []
+    for index in range(len(lumas)):
+        if sampler.push(index):
+            sampler.look_at([index])
+            settled += sampler.settle(index)
+    if len(settled) < len(lumas):
+        settled += sampler.settle(len(lumas) - 1)
+    return settled
+
+
+def boxes(marks: Sequence[Marks]) -> list[list[Box]]:
+    return [sorted((m.box for m in found), key=lambda b: b.as_tuple()) for found in marks]
+
+
+def test_a_mark_that_stays_takes_a_sixteenth_of_the_looks() -> None:
+    truth = [[PLACES[0]]] * 161
+    look = Looks(truth)
+    settled = sample(look, film(truth, speed=0))
+    assert boxes(settled) == truth
+    assert len(look.seen) <= 12
+    assert [not m.filled for found in settled for m in found].count(True) == len(set(look.seen))
+
+
+def test_jumps_are_found_at_their_frame_and_blanks_stay_blank() -> None:
+    truth = [[PLACES[i // 67 % 3]] if i % 67 < 66 else [] for i in range(300)]
+    look = Looks(truth)
+    assert boxes(sample(look, film(truth))) == truth
+    assert len(look.seen) <= 60
+
+
+@settings(max_examples=40)
+@given(
+    runs=st.lists(
+        st.tuples(st.sampled_from([(), (0,), (1,), (0, 2), (0, 1, 2)]), st.integers(8, 40)),
+        min_size=1,
+        max_size=5,
+    ),
+    speed=st.integers(0, 5),
+    seed=st.integers(0, 9),
+)
+def test_few_looks_find_what_all_looks_find(
+    runs: list[tuple[tuple[int, ...], int]], speed: int, seed: int
+) -> None:
+    truth = [
+        sorted((PLACES[p] for p in places), key=lambda b: b.as_tuple())
+        for places, length in runs
+        for _ in range(length)
+    ]
+    look = Looks(truth)
+    settled = sample(look, film(truth, speed, seed))
+    assert len(settled) == len(truth)
+    assert boxes(settled) == truth
+    assert len(look.seen) == len(set(look.seen)), "no frame is looked at twice"
+
+
+@given(st.integers(0, 90), st.integers(0, 4))
+def test_a_mark_of_eight_frames_is_never_overlooked(start: int, speed: int) -> None:
+    truth = [[PLACES[1]] if start <= i < start + UNMARKED_STRIDE else [] for i in range(100)]
+    settled = boxes(sample(Looks(truth), film(truth, speed)))
+    assert settled == truth
+
+
+def test_a_second_mark_that_comes_and_goes_between_two_looks_is_noticed() -> None:
+    truth = [[PLACES[0], PLACES[1]] if 52 <= i < 61 else [PLACES[0]] for i in range(100)]
+    assert boxes(sample(Looks(truth), film(truth, speed=1))) == truth
+
+
+def test_a_detector_that_blinks_is_carried_by_the_edges() -> None:
+    truth = [[PLACES[0]]] * 100
+    look = Looks([[] if i == 48 else found for i, found in enumerate(truth)])
+    assert boxes(sample(look, film(truth))) == truth
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5, 16, 60])
+def test_one_list_for_each_frame_whatever_the_stride(stride: int) -> None:
+    truth = [[PLACES[i // 30 % 3]] for i in range(95)]
+    look = Looks(truth)
+    settled = sample(look, film(truth), stride)
+    assert len(settled) == 95
+    if stride == 1:
+        assert look.seen == list(range(95))
+
+
+def test_a_scene_cut_under_a_mark_does_not_break_its_run() -> None:
+    truth = [[PLACES[2]]] * 96
+    lumas = film(truth[:50], seed=1) + film(truth[50:], seed=5)
+    settled = sample(Looks(truth), lumas)
+    tracks = Tracks(5, 0.5)
+    decided = [out for marks in settled for out in tracks.push(marks)] + tracks.flush()
+    assert boxes(decided) == truth
+
+
+def test_the_frame_of_a_change_is_certain_only_if_levels_are_apart() -> None:
+    line = np.array([1, 0.98, 0.97, 0.01, 0, 0.01], np.float32)
+    assert _changed(line) == (3, True)
+    assert not _changed(np.array([1, 0.8, 0.6, 0.45, 0.3, 0.2], np.float32))[1]
+    assert not _changed(np.array([1, 0.9, 0.3, 0.0, 0.35, 0.1], np.float32))[1]
