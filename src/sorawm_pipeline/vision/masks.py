@@ -26,7 +26,7 @@ COVERED = 0.1
 LEAST = 3.0
 """Change, in 8-bit steps, below which nothing counts as covered."""
 
-DOUBT = 0.35
+DOUBT = 0.2
 """If the scene itself is as far from smooth, as a share of the overlay, no mask is told."""
 
 SAME = 0.7
