@@ -34,6 +34,7 @@ from sorawm_pipeline.report import (
     Report,
     StageReport,
     TriedEncoder,
+    VerifyReport,
     readable,
     to_json,
     write_json,
@@ -74,6 +75,7 @@ FULL = Report(
                 source_manifest=True, signed=True, digital_source_type="x/trainedAlgorithmicMedia",
                 basis="c2pa",
             ),
+            verification=VerifyReport(residual_frames=3, repaired=True),
         ),
     )
 )  # fmt: skip
@@ -95,7 +97,8 @@ CONTRACT = """
   "queues": {"decode->detect": {"capacity": 4, "peak": 4}},
   "live_frames": {"bound": 60, "peak": 42},
   "provenance": {"source_manifest": true, "signed": true,
-                 "digital_source_type": "x/trainedAlgorithmicMedia", "basis": "c2pa"}
+                 "digital_source_type": "x/trainedAlgorithmicMedia", "basis": "c2pa"},
+  "verification": {"residual_frames": 3, "repaired": true, "residual_marks": []}
 }]}
 """
 
