@@ -21,11 +21,17 @@ CHANGE = 0.3
 QUIET = 0.03
 """Mean change of the level, where there is no overlay, up to which its edge in time is certain."""
 
+WANING = 0.85
+"""Share of its usual level below which the last frame of an overlay may hold only part of it."""
+
 FADED = 0.1
 """Level, above that of frames without it, down to which a fading overlay is there."""
 
 CARRIED = 0.8
 """Share of its level from which an overlay is there although the detector does not see it."""
+
+GROWN = 1.4
+"""Ratio of areas from which two boxes of one mark show different parts of it."""
 
 LEARN_EVERY = 4
 """Of the frames that hold a mark by its edges, as many are skipped between two to learn from."""
@@ -125,13 +131,16 @@ def unfilled(track: Track | None, mark: Mark | None, span: Span) -> Story:
 def kept(track: Track, mark: Mark, span: Span) -> Story | int:
     """A mark seen at both ends; an offset to look at if it may have been away in between."""
     overlay = track.overlay
-    grown = mark.box.area > 1.4 * track.mark.box.area
+    grown = mark.box.area > GROWN * track.mark.box.area
     if grown and mark.box.intersection(overlay.region.box).area < 0.9 * mark.box.area:
         region = span.region(mark.box)
         overlay = Overlay(region, span.edges(region, span.frames))
     there = _presence(overlay, span, track.mark.box, mark.box)
     if isinstance(there, int):
         return there
+    areas = sorted((track.mark.box.area, mark.box.area))
+    if areas[1] > GROWN * areas[0] and (there[0] == there[-1]).all():
+        return span.middle  # it changed its shape, and its parts do not tell when
     best = max(track.best, mark.confidence)
     marks = _concluded(overlay, there, track.mark, mark, best)
     overlay = span.learnt(overlay, [bool(row.all()) for row in there[1:]])
@@ -216,6 +225,8 @@ def _changed(line: NDArray[np.float32]) -> tuple[int, bool]:
     usual = float(np.median(without))
     noise = float(np.percentile(np.abs(without - usual), 80))
     certain = bool(gaps[steps - 1] >= CHANGE) and noise <= QUIET
+    if line[steps - 1] < WANING * float(np.median(line[:steps])):
+        return steps - 1 or 1, False  # what is left of it there is another shape
     while steps < len(line) - 1 and line[steps] > usual + max(FADED, 4 * noise):
         steps += 1
     return steps, certain
