@@ -140,6 +140,26 @@ def test_one_list_for_each_frame_whatever_the_stride(stride: int) -> None:
         assert look.seen == list(range(95))
 
 
+@pytest.mark.parametrize("stride", [1, 3, 16])
+def test_a_mark_that_wanders_is_followed_by_looks(stride: int) -> None:
+    def at(index: int) -> Box:
+        return Box(10 + index, 10 + index // 2, 70 + index, 30 + index // 2)
+
+    truth = [[at(i)] for i in range(60)]
+    look = Looks(truth)
+    settled = sample(look, film(truth), stride)
+    found = [(i, mark) for i, marks in enumerate(settled) for mark in marks]
+    assert all(mark.box.iou(at(i)) > 0.6 for i, mark in found)
+    assert len(found) == 60
+
+
+def test_sightings_without_an_overlay_do_no_harm() -> None:
+    truth: list[list[Box]] = [[]] * 60
+    look = Looks([[PLACES[i % 3]] if i % 4 < 2 else [] for i in range(60)])
+    for stride in (1, 2, 16):
+        assert len(sample(look, film(truth, speed=5), stride)) == 60
+
+
 def test_a_scene_cut_under_a_mark_does_not_break_its_run() -> None:
     truth = [[PLACES[2]]] * 96
     lumas = film(truth[:50], seed=1) + film(truth[50:], seed=5)

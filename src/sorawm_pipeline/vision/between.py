@@ -207,8 +207,8 @@ def _presence(
         return span.middle
     # Of a mark that is animated one part stands still: it vouches for the others.
     surest = max(lasting, key=lambda line: line.min(), default=np.ones(1))
-    if surest.min() < STILL_THERE:
-        return max(0, int(np.argmin(surest[1:-1])))
+    if span.frames > 1 and surest.min() < STILL_THERE:
+        return int(np.argmin(surest[1:-1]))
     return there
 
 
