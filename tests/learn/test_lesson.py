@@ -19,7 +19,7 @@ from sorawm_pipeline.learn import lesson
 from sorawm_pipeline.learn.graph import filled
 from sorawm_pipeline.learn.lesson import learn, onnx_of
 from sorawm_pipeline.learn.publish import Pair
-from sorawm_pipeline.vision.detector import Detector, _network
+from sorawm_pipeline.vision.detector import Detector, network_of
 from sorawm_pipeline.vision.weights import Weights, builtin_weights, digest_of, find_weights
 
 Say = pytest.CaptureFixture[str]
@@ -39,7 +39,7 @@ def test_a_changed_network_gives_the_same_marks_in_both_runtimes(tmp_path: Path)
     save_file(state, changed)
     weights = Weights("a", changed, "safetensors", digest_of(changed), start.architecture)
     in_torch = Detector(weights, confidence=0.0)
-    network = _network(weights)
+    network = network_of(weights)
     model = tmp_path / "changed.onnx"
     model.write_bytes(onnx_of(network, "logo", start))
     in_onnx = Detector(find_weights(model), confidence=0.0)

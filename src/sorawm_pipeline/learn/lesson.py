@@ -22,7 +22,7 @@ from sorawm_pipeline.learn.mark import Mark, read_mark
 from sorawm_pipeline.learn.measure import FLOOR, Score, advised, look, score
 from sorawm_pipeline.learn.publish import Pair
 from sorawm_pipeline.learn.samples import Source
-from sorawm_pipeline.vision.detector import Detector, _network, _prepare_libraries
+from sorawm_pipeline.vision.detector import Detector, network_of, prepare_libraries
 from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _learn(
     say: Say,
     progress: Progress | None,
 ) -> Learned:
-    _prepare_libraries()
+    prepare_libraries()
     import torch
 
     _check_device(device)
@@ -123,7 +123,7 @@ def _learn(
     )
     began = time.monotonic()
     say(f"training for {minutes:g} minutes on {device}")
-    network = fit(_network(start), source, minutes * 60, device=device, progress=progress)
+    network = fit(network_of(start), source, minutes * 60, device=device, progress=progress)
     seconds = time.monotonic() - began
     name = pair.model.path.stem
     content = onnx_of(network, name, start)

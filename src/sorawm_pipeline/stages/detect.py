@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from sorawm_pipeline.hardware.batch_cap import BatchCap
@@ -56,6 +57,7 @@ class Detect:
         self._sampler = Sampler(self._look, self._luma, clip.layout.depth, stride, believe)
         self._regions = regions
         self._masks = Masks(clip.layout.depth)
+        self._reformatter = VideoReformatter()  # one for all looks: a scaler is costly to build
         self._waiting: deque[Frame] = deque()
         self._unsettled: dict[int, Frame] = {}
         self.held = self.held_for(stride, window)
@@ -128,8 +130,8 @@ class Detect:
 
     def _small(self, frame: Frame) -> NDArray[np.uint8]:
         width, height = self._stored_size
-        small = frame.picture.reformat(width, height, "rgb24").to_ndarray()
-        return self._clip.display.upright(np.asarray(small, np.uint8))
+        small = self._reformatter.reformat(frame.picture, width, height, "rgb24")
+        return self._clip.display.upright(np.asarray(small.to_ndarray(), np.uint8))
 
     def _mark(self, found: Detection) -> Mark:
         corners = self._clip.display.to_stored(found.box, self._shown_size)

@@ -107,7 +107,7 @@ class Detector:
         self.weights_sha256 = weights.sha256
         self.confidence = weights.confidence if confidence is None else confidence
         self.image_size = weights.image_size if image_size is None else image_size
-        _prepare_libraries()
+        prepare_libraries()
         import torch
 
         try:
@@ -284,7 +284,7 @@ def _load(weights: Weights, device: str, *, half: bool, threads: int | None) -> 
     if weights.format == "onnx":
         backend_class = _with_session_options(AutoBackend, threads)
     elif weights.format == "safetensors":
-        source = _network(weights)
+        source = network_of(weights)
     elif weights.format == "pickle":
         from ultralytics.nn.tasks import load_checkpoint
 
@@ -312,7 +312,7 @@ def _with_session_options(base: type[Any], threads: int | None) -> type[Any]:
     return type("AutoBackend", (base,), {"_BACKEND_MAP": backends})
 
 
-def _network(weights: Weights) -> torch.nn.Module:
+def network_of(weights: Weights) -> torch.nn.Module:
     """Build the network that the architecture YAML describes and fill in the safetensors file."""
     from safetensors.torch import load_file
     from ultralytics.nn.tasks import DetectionModel
@@ -337,7 +337,7 @@ def _fixed_size(backend: _Backend) -> tuple[int, int] | None:
     return int(size[1]), int(size[0])
 
 
-def _prepare_libraries() -> None:
+def prepare_libraries() -> None:
     """Import Ultralytics so that it neither downloads, installs nor writes to the home folder.
 
     It reads its variables when imported. What the user has set is respected, except that
