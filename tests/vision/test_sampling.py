@@ -153,6 +153,19 @@ def test_a_mark_that_wanders_is_followed_by_looks(stride: int) -> None:
     assert len(found) == 60
 
 
+def test_surprises_do_not_pile_up_where_no_mark_is_known() -> None:
+    def flicker(index: int) -> Luma:
+        picture = np.full((HEIGHT, WIDTH), 60, np.uint8)
+        picture[40:60, 40:90] += 100 * (index % 5 == 0)
+        return picture
+
+    sampler = Sampler(Looks([[]] * 200), flicker, 8, STRIDE, 0.5)
+    for index in range(200):
+        if sampler.push(index):
+            sampler.settle(index)
+        assert len(sampler._novelty._found) <= UNMARKED_STRIDE
+
+
 def test_sightings_without_an_overlay_do_no_harm() -> None:
     truth: list[list[Box]] = [[]] * 60
     look = Looks([[PLACES[i % 3]] if i % 4 < 2 else [] for i in range(60)])

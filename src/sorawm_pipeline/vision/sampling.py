@@ -96,7 +96,7 @@ class Sampler:
         settled: list[Marks] = []
         looks = 0
         self.look_at([upto])
-        goals = [upto, *(self._surprising(upto) if self._tracks else ())]
+        goals = [upto, *self._surprising(upto)]
         while goals:
             self.look_at([goals[-1]])
             more = self._explain(goals[-1], settled)
@@ -118,9 +118,15 @@ class Sampler:
             self._stride = min(self._longest, 2 * self._stride)
 
     def _surprising(self, upto: int) -> list[int]:
-        """The frame before `upto` with the most sudden change that no known mark explains."""
+        """The frame before `upto` with the most sudden change that no known mark explains.
+
+        None where no mark is known: looks are close enough there.
+        """
+        surprises = self._novelty.take(upto)
+        if not self._tracks:
+            return []
         known = [mark.box for mark in self._seen[upto]] + [t.mark.box for t in self._tracks]
-        for surprise in self._novelty.take(upto):
+        for surprise in surprises:
             if not self._settled < surprise.frame < upto:
                 continue
             place = surprise.box
