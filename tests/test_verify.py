@@ -35,6 +35,24 @@ def use(monkeypatch: pytest.MonkeyPatch, detector: type[WhiteDetector]) -> None:
 CONFIG = PipelineConfig.load_yaml("verify: true\ninpaint: {margin: 1}\nencode: {quality: 'crf:4'}")
 
 
+async def test_a_second_look_loads_no_second_detector(
+    make_clip: MakeClip, tmp_path: Path, detectors: list[WhiteDetector]
+) -> None:
+    source = make_clip("clip.mp4", Clip(frames=30))
+    await Pipeline(CONFIG).process(source, tmp_path / "out.mp4")
+    assert [detector.closed for detector in detectors] == [True]
+
+
+async def test_nothing_is_repaired_where_nothing_is_removed(
+    make_clip: MakeClip, tmp_path: Path, detectors: list[WhiteDetector]
+) -> None:
+    source = make_clip("clip.mp4", Clip(frames=30))
+    config = PipelineConfig.load_yaml("verify: true\ninpaint: {method: none}")
+    report = await Pipeline(config).process(source, tmp_path / "out.mp4")
+    assert report.verification is not None
+    assert (report.verification.residual_frames, report.verification.repaired) == (30, False)
+
+
 async def test_a_clean_result_is_not_cleaned_again(
     make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,7 +109,7 @@ class ClipRun:
         """Look at the result, and clean the clip once more if it still shows a mark."""
         left, marks = await self._residual(detectors)
         self._verification = VerifyReport(residual_frames=len(left), residual_marks=marks)
-        if not left:
+        if not left or not self._job.removes:
             return
         log.info("marks are left; cleaning once more", frames=len(left))
         self._job.left = left
@@ -130,6 +130,7 @@ class ClipRun:
             self._config.model_copy(update={"detect": detect}), self._job.target.temporary, None
         )
         found = await again.look(detectors)
+        self._startup_s += again._startup_s
         display = self._job.clip.display
         shown = display.shown_width, display.shown_height
         left: dict[int, Marks] = {}
@@ -180,7 +181,7 @@ class ClipRun:
         self._log_opened()
         asked = time.perf_counter()
         async with detectors.borrow() as warm:
-            self._startup_s = time.perf_counter() - asked
+            self._startup_s += time.perf_counter() - asked
             stages = self._stages = await thread.call(self._job.stages, warm)
             self._detector = warm.detector
             corridor = self._corridor = Corridor(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -81,7 +81,8 @@ class Pipeline:
             PipelineError: the clip could not be cleaned; one sentence, `kind` and `stage`.
         """
         run = self._run(path, on_progress)
-        return await run.clean(*self._place(path, output, overwrite), self._lender())
+        async with self._lender() as detectors:
+            return await run.clean(*self._place(path, output, overwrite), detectors)
 
     async def attempt(
         self,
@@ -94,7 +95,8 @@ class Pipeline:
         """Like `process`, but a clip that fails is a report with status `failed`, not an error."""
         run = self._run(path, on_progress)
         try:
-            return await run.clean(*self._place(path, output, overwrite), self._lender())
+            async with self._lender() as detectors:
+                return await run.clean(*self._place(path, output, overwrite), detectors)
         except PipelineError as error:
             return run.report("failed", error)
 
@@ -106,7 +108,8 @@ class Pipeline:
         Raises:
             PipelineError: as `process`.
         """
-        return await self._run(path, on_progress).look(self._lender())
+        async with self._lender() as detectors:
+            return await self._run(path, on_progress).look(detectors)
 
     async def events(
         self,
@@ -161,8 +164,17 @@ class Pipeline:
         chosen = self.config.output.folder / Path(path).name if output is None else Path(output)
         return chosen, self.config.output.overwrite if overwrite is None else overwrite
 
-    def _lender(self) -> WarmDetectors:
-        return self._detectors or WarmDetectors(self.config, keep=False)
+    @asynccontextmanager
+    async def _lender(self) -> AsyncIterator[WarmDetectors]:
+        """The detectors that stay warm; outside `async with` they do so for one clip."""
+        if self._detectors is not None:
+            yield self._detectors
+            return
+        detectors = WarmDetectors(self.config, keep=self.config.verify)
+        try:
+            yield detectors
+        finally:
+            await detectors.close()
 
 
 class _Latest:
