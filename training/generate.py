@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from clutter import clutter, colour, page, soft, word
 from marks import Box, Floats, Matte, mark, paste, scaled
 from numpy.typing import NDArray
+
+from sorawm_pipeline.learn.clips import through_codec
 
 CROP = 288
 PER_SHARD = 1000
@@ -181,31 +180,6 @@ def add_marks(
                 boxes.append(box)
                 break
     return boxes
-
-
-def through_codec(frames: Sequence[Pixels], codec: str, crf: int, preset: str) -> Pixels:
-    """Encode frames of one size (even, RGB) as `h264` or `hevc`; return the last one decoded."""
-    height, width = frames[0].shape[:2]
-    encoder = av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-    encoder.time_base = Fraction(1, 30)
-    encoder.options = {"crf": str(crf), "preset": preset, "tune": "zerolatency"}
-    if codec == "h264":
-        encoder.options |= {"threads": "1"}
-    else:
-        encoder.options |= {"x265-params": "log-level=none:pools=none:frame-threads=1"}
-    decoder = av.CodecContext.create(codec, "r")
-    decoder.thread_count = 1
-    decoded = []
-    for number, frame in enumerate(frames):
-        picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
-        picture.pts = number
-        for packet in encoder.encode(picture):
-            decoded += decoder.decode(packet)
-    for packet in encoder.encode(None):
-        decoded += decoder.decode(packet)
-    decoded += decoder.decode(None)
-    return np.asarray(decoded[-1].to_ndarray(format="rgb24"), np.uint8)
 
 
 def changed(before: Floats, after: Floats, box: Box) -> float:

@@ -15,7 +15,7 @@ from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.hardware.memory import peak_rss
 from sorawm_pipeline.job import ClipJob, Stages, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
-from sorawm_pipeline.media.frame import Box, Mark
+from sorawm_pipeline.media.frame import Mark
 from sorawm_pipeline.media.provenance import ProvenanceReport
 from sorawm_pipeline.report import (
     ClipReport,
@@ -136,8 +136,7 @@ class ClipRun:
         left: dict[int, Marks] = {}
         for frame in found.frames:
             for mark in frame.marks:
-                corners = display.to_stored(mark.box, shown)
-                box = Box(*(round(corner) for corner in corners))
+                box = display.to_stored_box(mark.box, shown)
                 left.setdefault(frame.index, []).append(Mark(box, mark.confidence, filled=True))
         return left, mark_reports(again._job.clip, again._stages.detect.runs.all())
 

@@ -42,10 +42,6 @@ def _one_or_many(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _items(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 # Strict, because `batch: true` is not a batch of 1 and `overwrite: 1` is not a yes.
 Flag = Annotated[bool, Field(strict=True, description="true or false")]
 Whole = Annotated[int, Field(strict=True)]
@@ -148,7 +144,7 @@ class DetectConfig(Section):
         default="builtin",
         description='"builtin", "none", the path of a weights file or the name of a pulled model',
     )
-    regions: Annotated[tuple[RegionConfig, ...], BeforeValidator(_items)] = Field(
+    regions: tuple[RegionConfig, ...] = Field(
         default=(),
         max_length=1000,
         description="a list of {box: [x0, y0, x1, y1] or mask: PNG, from_s, to_s}",

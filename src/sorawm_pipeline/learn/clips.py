@@ -54,14 +54,23 @@ def spread(path: Path, count: int) -> list[Pixels]:
     return kept
 
 
-def through_h264(frames: Sequence[Pixels], crf: int, preset: str) -> Pixels:
-    """Encode RGB frames of one even size (h, w, 3) and return the last of them decoded."""
+CODEC_OPTIONS = {
+    "h264": ("libx264", {"threads": "1"}),
+    "hevc": ("libx265", {"x265-params": "log-level=none:pools=none:frame-threads=1"}),
+}
+
+
+def through_codec(frames: Sequence[Pixels], codec: str, crf: int, preset: str) -> Pixels:
+    """Encode RGB frames of one even size (h, w, 3) as `h264` or `hevc`; return the last decoded."""
     height, width = frames[0].shape[:2]
-    encoder = av.VideoCodecContext.create("libx264", "w")
+    name, options = CODEC_OPTIONS[codec]
+    encoder = av.CodecContext.create(name, "w")
+    decoder = av.CodecContext.create(codec, "r")
+    assert isinstance(encoder, av.VideoCodecContext)
+    assert isinstance(decoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base = Fraction(1, 30)
-    encoder.options = {"crf": str(crf), "preset": preset, "threads": "1", "tune": "zerolatency"}
-    decoder = av.VideoCodecContext.create("h264", "r")
+    encoder.options = {"crf": str(crf), "preset": preset, "tune": "zerolatency", **options}
     decoder.thread_count = 1
     decoded = []
     for number, frame in enumerate(frames):

@@ -10,7 +10,7 @@ import numpy as np
 
 from sorawm_pipeline.learn import backgrounds
 from sorawm_pipeline.learn.backgrounds import Pixels
-from sorawm_pipeline.learn.clips import through_h264
+from sorawm_pipeline.learn.clips import through_codec
 from sorawm_pipeline.learn.lettering import fonts, letters
 from sorawm_pipeline.learn.mark import VISIBLE, Floats, Mark, extent
 
@@ -196,7 +196,8 @@ class Source:
         if chance < 0.3:
             first = np.roll(np.clip(before, 0, 255).astype(np.uint8), int(rng.integers(9)), 1)
             frames = [first, shot, shot] if rng.random() < 0.5 else [shot]
-            return through_h264(frames, int(rng.integers(16, 34)), str(rng.choice(_PRESETS)))
+            crf, preset = int(rng.integers(16, 34)), str(rng.choice(_PRESETS))
+            return through_codec(frames, "h264", crf, preset)
         if chance < 0.8:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))]
             stored = cv2.imencode(".jpg", shot, quality)[1]

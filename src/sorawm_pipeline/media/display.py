@@ -76,6 +76,11 @@ class Display:
             x0, y0, x1, y1 = y0, x0, y1, x1
         return x0 * self.width, y0 * self.height, x1 * self.width, y1 * self.height
 
+    def to_stored_box(self, box: tuple[float, float, float, float], shown: tuple[int, int]) -> Box:
+        """As `to_stored`, rounded to whole pixels and inside the stored picture."""
+        x0, y0, x1, y1 = (round(corner) for corner in self.to_stored(box, shown))
+        return Box(x0, y0, x1, y1).clipped(self.width, self.height)
+
     def to_shown(self, box: Box) -> Box:
         """A stored-picture box in pixels of the displayed picture, rounded outwards."""
         xs = (box.x0 / self.width, box.x1 / self.width)

@@ -68,6 +68,13 @@ class Box:
         union = self.area + other.area - shared
         return shared / union if union else 0.0
 
+    def within(self, outer: Box) -> tuple[slice, slice]:
+        """Its rows and columns in an array (h, w) of `outer`, which it lies in."""
+        return (
+            slice(self.y0 - outer.y0, self.y1 - outer.y0),
+            slice(self.x0 - outer.x0, self.x1 - outer.x0),
+        )
+
     def as_tuple(self) -> tuple[int, int, int, int]:
         return self.x0, self.y0, self.x1, self.y1
 
@@ -87,15 +94,6 @@ class Mask:
     def __post_init__(self) -> None:
         if self.pixels.shape != (self.box.height, self.box.width):
             raise ValueError("a mask has the shape of its box")
-
-    def inside(self, box: Box) -> Mask:
-        """The part inside `box`; itself if that is all of it."""
-        part = self.box.intersection(box)
-        if part == self.box:
-            return self
-        rows = slice(part.y0 - self.box.y0, part.y1 - self.box.y0)
-        columns = slice(part.x0 - self.box.x0, part.x1 - self.box.x0)
-        return Mask(part, self.pixels[rows, columns])
 
 
 @dataclass(frozen=True, slots=True)

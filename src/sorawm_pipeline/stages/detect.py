@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo
-from sorawm_pipeline.media.frame import Box, Frame, Mark, Plane
+from sorawm_pipeline.media.frame import Frame, Mark, Plane
 from sorawm_pipeline.media.planes import plane_view
 from sorawm_pipeline.vision.detector import Detection, Detector, NoDetector
 from sorawm_pipeline.vision.masks import Masks
@@ -134,8 +134,5 @@ class Detect:
         return self._clip.display.upright(np.asarray(small.to_ndarray(), np.uint8))
 
     def _mark(self, found: Detection) -> Mark:
-        corners = self._clip.display.to_stored(found.box, self._shown_size)
-        x0, y0, x1, y1 = (round(corner) for corner in corners)
-        return Mark(
-            Box(x0, y0, x1, y1).clipped(self._clip.width, self._clip.height), found.confidence
-        )
+        box = self._clip.display.to_stored_box(found.box, self._shown_size)
+        return Mark(box, found.confidence)

@@ -71,11 +71,14 @@ class Span:
         self._lumas = [lumas[0] if before is None else before, *lumas]
         self._depth = depth
         self._edges: dict[tuple[Region, int], Floats] = {}
+        self._levels: dict[Overlay, Floats] = {}
         self.frames = len(lumas)
         self.middle = (len(lumas) - 1) // 2
 
-    def region(self, mark: Box) -> Region:
-        return Region.around(mark, self._lumas[-1], self._depth)
+    def overlay(self, mark: Box) -> Overlay:
+        """What the last frame shows of a mark."""
+        region = Region.around(mark, self._lumas[-1], self._depth)
+        return Overlay(region, self.edges(region, self.frames))
 
     def edges(self, region: Region, place: int) -> Floats:
         """Edges of the frame `place` frames after the last settled one."""
@@ -86,10 +89,11 @@ class Span:
 
     def levels(self, overlay: Overlay) -> Floats:
         """How much of each part each frame holds, (frames + 1, parts)."""
-        rows = [
-            overlay.levels(self.edges(overlay.region, place)) for place in range(self.frames + 1)
-        ]
-        return np.stack(rows)
+        if overlay not in self._levels:
+            places = range(self.frames + 1)
+            rows = [overlay.levels(self.edges(overlay.region, place)) for place in places]
+            self._levels[overlay] = np.stack(rows)
+        return self._levels[overlay]
 
     def learnt(self, overlay: Overlay, whole: Sequence[bool]) -> Overlay:
         """What is known of an overlay after the frames that hold all of it."""
@@ -115,26 +119,34 @@ def unfilled(track: Track | None, mark: Mark | None, span: Span) -> Story:
     if mark is None:
         return Story([*marks, None], None)
     if track is not None and confirms(track.overlay.region.box, mark.box):
-        kept = replace(
-            track,
-            mark=mark,
-            looks=track.looks + 1,
-            unseen=0,
-            best=max(track.best, mark.confidence),
-        )
-        return Story([*marks, mark], kept)
-    region = span.region(mark.box)
-    overlay = Overlay(region, span.edges(region, span.frames))
-    return Story([*marks, mark], Track(overlay, mark, best=mark.confidence))
+        best = max(track.best, mark.confidence)
+        seen = Track(track.overlay, mark, track.looks + 1, best=best)
+        return Story([*marks, mark], seen)
+    return Story([*marks, mark], Track(span.overlay(mark.box), mark, best=mark.confidence))
 
 
-def kept(track: Track, mark: Mark, span: Span) -> Story | int:
+def told_story(
+    track: Track | None, mark: Mark | None, span: Span, longest: int, *, jumped: bool
+) -> Story | int:
+    """What became of a track, what a sighting came from, or both; or the offset to look at first.
+
+    A mark that is not seen may be carried on for `longest` frames, unless the last frame shows one
+    that belongs to no track (`jumped`).
+    """
+    if track is None:
+        assert mark is not None
+        return _begun(mark, span)
+    if mark is None:
+        return _ended(track, span, longest, jumped=jumped)
+    return _kept(track, mark, span)
+
+
+def _kept(track: Track, mark: Mark, span: Span) -> Story | int:
     """A mark seen at both ends; an offset to look at if it may have been away in between."""
     overlay = track.overlay
     grown = mark.box.area > GROWN * track.mark.box.area
     if grown and mark.box.intersection(overlay.region.box).area < 0.9 * mark.box.area:
-        region = span.region(mark.box)
-        overlay = Overlay(region, span.edges(region, span.frames))
+        overlay = span.overlay(mark.box)
     there = _presence(overlay, span, track.mark.box, mark.box)
     if isinstance(there, int):
         return there
@@ -148,7 +160,7 @@ def kept(track: Track, mark: Mark, span: Span) -> Story | int:
     return Story([*marks, mark], after)
 
 
-def ended(track: Track, span: Span, longest: int, *, jumped: bool) -> Story | int:
+def _ended(track: Track, span: Span, longest: int, *, jumped: bool) -> Story | int:
     """A mark that the next look does not show: gone, or overlooked."""
     overlay = track.overlay
     levels = span.levels(overlay)
@@ -163,10 +175,9 @@ def ended(track: Track, span: Span, longest: int, *, jumped: bool) -> Story | in
     return Story([*_concluded(overlay, there, track.mark, None, track.best), None], None)
 
 
-def begun(mark: Mark, span: Span) -> Story | int:
+def _begun(mark: Mark, span: Span) -> Story | int:
     """A mark that the last look did not show."""
-    region = span.region(mark.box)
-    overlay = Overlay(region, span.edges(region, span.frames))
+    overlay = span.overlay(mark.box)
     there = _presence(overlay, span, None, mark.box)
     if isinstance(there, int):
         return there

@@ -104,21 +104,20 @@ def _covered(place: _Place) -> Mask | None:
     """The pixels of a place whose mean differs from what the ring around makes one expect."""
     mean = place.total / np.float32(place.pictures)
     hole = place.mark.grown(EDGE).intersection(place.region)
-    rows = slice(hole.y0 - place.region.y0, hole.y1 - place.region.y0)
-    columns = slice(hole.x0 - place.region.x0, hole.x1 - place.region.x0)
+    within = hole.within(place.region)
     known = np.ones(mean.shape, np.bool_)
-    known[rows, columns] = False
+    known[within] = False
     if not known.any():
         return None
     change = np.abs(mean - membrane(mean, known))
-    peak = float(np.percentile(change[rows, columns], 95))
+    peak = float(np.percentile(change[within], 95))
     # How far the scene's own mean is from smooth.
     texture = float(np.percentile(np.abs(mean - cv2.GaussianBlur(mean, (0, 0), 4))[known], 90))
     threshold = max(LEAST, COVERED * peak, texture)
     smooth = threshold <= DOUBT * peak
     if not smooth or (place.pictures < ENOUGH and texture > COVERED * peak):
         return None
-    covered = (change[rows, columns] > threshold).astype(np.uint8) * 255
+    covered = (change[within] > threshold).astype(np.uint8) * 255
     covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     share = float((covered > 0).mean())
     if not EMPTY < share < FULL:

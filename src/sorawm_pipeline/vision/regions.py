@@ -88,8 +88,7 @@ def _resolved(region: RegionConfig, display: Display) -> _Region:
         return _Region(_marks_of(region.mask, display), region.from_s, end)
     assert region.box is not None
     shown = display.shown_width, display.shown_height
-    corners = display.to_stored(region.box, shown)
-    box = Box(*(round(corner) for corner in corners)).clipped(display.width, display.height)
+    box = display.to_stored_box(region.box, shown)
     if not box.area:
         raise ConfigError(
             f"detect.regions: the box {list(region.box)} lies outside the picture of "

@@ -139,9 +139,9 @@ class Hole:
         self.box = hole.grown(CONTEXT).aligned(layout.step_x, layout.step_y).clipped(width, height)
         inside = np.zeros((self.box.height, self.box.width), np.uint8)
         if mask is None:
-            inside[_within(hole, self.box)] = 255
+            inside[hole.within(self.box)] = 255
         else:
-            inside[_within(mask.box, self.box)] = mask.pixels
+            inside[mask.box.within(self.box)] = mask.pixels
             inside = cv2.dilate(
                 inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (margin // 2 * 2 + 1,) * 2)
             )
@@ -154,18 +154,7 @@ class Hole:
             for index, hidden in enumerate(self.masks):
                 origin = layout.plane_box(self.box, index)
                 area = layout.plane_box(unknown.intersection(self.box), index)
-                hidden[
-                    area.y0 - origin.y0 : area.y1 - origin.y0,
-                    area.x0 - origin.x0 : area.x1 - origin.x0,
-                ] = 255
+                hidden[area.within(origin)] = 255
 
     def patch(self, planes: tuple[Plane, ...]) -> Patch:
         return Patch(self.box, planes, self.alpha)
-
-
-def _within(box: Box, outer: Box) -> tuple[slice, slice]:
-    """Rows and columns of `box` in an array of `outer`, which it lies in."""
-    return (
-        slice(box.y0 - outer.y0, box.y1 - outer.y0),
-        slice(box.x0 - outer.x0, box.x1 - outer.x0),
-    )

@@ -1,7 +1,7 @@
 """Looking at few frames, and concluding what the others hold.
 
 A detector looks at every k-th frame. Between two looks that agree, the frames are checked for the
-overlay's edges, which takes a hundredth of a look; where they disagree, the frame of the change is
+overlay's edges, which takes a small part of a look; where they disagree, the frame of the change is
 found from the edges if they leave no doubt, and by bisection with more looks if they do. A place
 that changed suddenly and that nothing explains is looked at as well.
 """
@@ -13,17 +13,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sorawm_pipeline.media.frame import Box, Plane
+from sorawm_pipeline.media.frame import Box, Mark, Plane
 from sorawm_pipeline.vision.between import (
     CHANGE,
     STILL_THERE,
     Span,
     Story,
     Track,
-    begun,
-    ended,
-    kept,
     take_linked,
+    told_story,
     unfilled,
 )
 from sorawm_pipeline.vision.novelty import Novelty, Surprise
@@ -37,6 +35,7 @@ UNMARKED_STRIDE = 8
 """Frames from one look to the next where no mark is known: one that shows for as many is seen."""
 
 SHORTEST_STRIDE = 4
+"""Frames from one look to the next, at least, however much changes."""
 
 SHORTEST_MARK = 3
 """Frames that something must stay to be looked at between two regular looks."""
@@ -172,23 +171,19 @@ class Sampler:
         lumas = [self._luma(index) for index in range(self._settled + 1, goal + 1)]
         span = Span(self._before, lumas, self._depth)
         sightings = list(self._seen[goal])
-        pairs = [(track, take_linked(track.mark.box, sightings)) for track in self._tracks]
+        cases: list[tuple[Track | None, Mark | None]] = [
+            (track, take_linked(track.mark.box, sightings)) for track in self._tracks
+        ]
+        cases += [(None, mark) for mark in sightings]
         stories: list[Story] = []
-        certain = len(lumas) == 1
-        for track, mark in pairs:
-            if mark is not None:
-                story = kept(track, mark, span)
-            else:
-                story = ended(track, span, self._longest, jumped=bool(sightings))
-            sure = max(track.best, mark.confidence if mark else 0.0) >= self._believe
-            if isinstance(story, int) and sure and not certain:
-                return self._settled + 1 + story
-            stories.append(unfilled(track, mark, span) if isinstance(story, int) else story)
-        for mark in sightings:
-            story = begun(mark, span)
-            if isinstance(story, int) and mark.confidence >= self._believe and not certain:
-                return self._settled + 1 + story
-            stories.append(unfilled(None, mark, span) if isinstance(story, int) else story)
+        for track, mark in cases:
+            story = told_story(track, mark, span, self._longest, jumped=bool(sightings))
+            if isinstance(story, int):
+                best = max(track.best if track else 0.0, mark.confidence if mark else 0.0)
+                if best >= self._believe and span.frames > 1:
+                    return self._settled + 1 + story
+                story = unfilled(track, mark, span)
+            stories.append(story)
         told = [
             [mark for story in stories if (mark := story.marks[offset]) is not None]
             for offset in range(len(lumas))
