@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sorawm_pipeline.vision.restore import inpainter_for
+from sorawm_pipeline.vision.restore import plain_inpainter
 
 REGION, HOLE = (100, 200), (68, 168)
 METHODS = ("membrane", "telea", "ns")
@@ -43,10 +43,10 @@ def main() -> None:
             truth = np.asarray(picture[y : y + REGION[0], x : x + REGION[1]], np.uint8)
             hidden = np.where(hole > 0, np.uint8(255), truth)
             for method in METHODS:
-                inpainter = inpainter_for(method)
+                inpainter = plain_inpainter(method)
                 assert inpainter is not None
                 started = time.perf_counter()
-                (filled,) = inpainter.fill((hidden,), (hole,))
+                filled = inpainter.filled(hidden, hole)
                 seconds[method] += time.perf_counter() - started
                 difference = (filled.astype(float) - truth)[hole > 0]
                 errors[method].append(float((difference**2).mean()))

@@ -82,11 +82,14 @@ def extent(alpha: Floats, threshold: float) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def icon(rng: np.random.Generator, *, eyes: bool = True) -> Matte:
-    """Draw a cloud of 5 to 7 lobes, ICON pixels high, with two eyes or none."""
+def icon(rng: np.random.Generator, *, eyes: bool = True, turned: float = 0.0) -> Matte:
+    """Draw a cloud of 5 to 7 lobes, ICON pixels high, with two eyes or none.
+
+    The same generator state with another `turned` (radians) is the same cloud at another time.
+    """
     size = ICON + 8
     y, x = np.mgrid[:size, :size].astype(np.float32) - (size - 1) / 2
-    turn, lobes = rng.uniform(0, 2 * np.pi), int(rng.choice([5, 6, 6, 6, 7]))
+    turn, lobes = rng.uniform(0, 2 * np.pi) + turned, int(rng.choice([5, 6, 6, 6, 7]))
     theta = np.arctan2(y, x)
     depth, power = rng.uniform(0.06, 0.2), rng.uniform(0.5, 1.4)
     bumps = np.abs(np.cos(lobes * (theta - turn) / 2)) ** power
@@ -145,14 +148,18 @@ def _cropped(alpha: Floats, tone: Floats) -> Matte:
 
 
 def mark(
-    rng: np.random.Generator, word: str = "Sora", name: str | None = None, alone: float = 0.08
+    rng: np.random.Generator,
+    word: str = "Sora",
+    name: str | None = None,
+    alone: float = 0.08,
+    turned: float = 0.0,
 ) -> Matte:
     """Draw a whole mark at drawing size: icon, word at some stage of fading in, name below.
 
-    `alone` is the chance of an icon without a word.
+    `alone` is the chance of an icon without a word, `turned` as for `icon`.
     """
     bold, latin = fonts()
-    cloud = icon(rng)
+    cloud = icon(rng, turned=turned)
     height, width = cloud.alpha.shape
     stage = rng.random()
     fade = 0.0 if stage < alone else rng.uniform(0.15, 1) if stage < alone + 0.08 else 1.0

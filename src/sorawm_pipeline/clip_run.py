@@ -180,8 +180,8 @@ class ClipRun:
         self._log_opened()
         asked = time.perf_counter()
         async with detectors.borrow() as warm:
-            self._startup_s += time.perf_counter() - asked
             stages = self._stages = await thread.call(self._job.stages, warm)
+            self._startup_s += time.perf_counter() - asked
             self._detector = warm.detector
             corridor = self._corridor = Corridor(
                 stages.decode,
@@ -243,7 +243,6 @@ class ClipRun:
         assert self._detector is not None
         encoded = stages.last.frames_encoded if isinstance(stages.last, Encode) else 0
         runs = stages.detect.runs
-        method = self._config.inpaint.method
         return {
             "frames": FramesReport(
                 decoded=snapshot.stages[stages.decode.name].items,
@@ -258,7 +257,14 @@ class ClipRun:
                 weights_sha256=self._detector.weights_sha256,
             ),
             "inpainter": InpainterReport(
-                method=method, runtime="none" if method == "none" else "opencv", device="cpu"
+                method=self._config.inpaint.method, runtime="none", device="cpu"
+            )
+            if stages.inpainter is None
+            else InpainterReport(
+                method=stages.inpainter.method,
+                runtime=stages.inpainter.runtime,
+                device=stages.inpainter.device,
+                weights_sha256=stages.inpainter.weights_sha256,
             ),
             "encoder": EncoderReport(
                 codec=stages.last.encoder, left_out=tuple(stages.last.streams_left_out)

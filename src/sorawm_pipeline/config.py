@@ -66,9 +66,9 @@ __all__ = [
 ProfileName = Literal["performance", "balanced", "quality", "compat"]
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    "performance": {"encode.preset": "superfast", "temporal.window": 2, "queues.capacity": 8},
+    "performance": {"encode.preset": "superfast", "temporal.window": 8, "queues.capacity": 8},
     "balanced": {},  # the defaults
-    "quality": {"encode.preset": "slow", "temporal.window": 10},
+    "quality": {"encode.preset": "slow", "temporal.window": 32},
     "compat": {
         "device": "cpu",
         "detect.batch": 1,
@@ -85,9 +85,6 @@ NOT_AVAILABLE_YET: frozenset[str] = frozenset(
         "input.settle_s",
         "decode.hardware",
         "detect.compile",
-        "inpaint.weights",
-        "inpaint.half",
-        "inpaint.compile",
         "encode.hardware",
         "service.host",
         "service.port",

@@ -6,10 +6,11 @@ A field's description completes the sentence "expected ..." of its errors.
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _BYTES = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
@@ -167,12 +168,30 @@ class DetectConfig(Section):
     compile: Flag = False
 
 
+INPAINTERS = ("see-through", "membrane", "telea", "ns", "lama", "none")
+
+
+INPAINTER_GROUP = "sorawm_pipeline.inpainters"
+"""Entry points by which other packages bring inpainters."""
+
+
+def _inpainter(name: str) -> str:
+    if name in INPAINTERS or name in entry_points(group=INPAINTER_GROUP).names:
+        return name
+    raise ValueError("no such method")
+
+
 class InpaintConfig(Section):
-    method: Literal["membrane", "telea", "ns", "none"] = Field(
-        default="membrane", description='"membrane", "telea", "ns" or "none"'
+    method: Annotated[str, AfterValidator(_inpainter)] = Field(
+        default="see-through",
+        description='"see-through", "membrane", "telea", "ns", "lama", "none" or the name of an '
+        "installed plug-in",
     )
     weights: FilePath | None = Field(
-        default=None, description="the path of a weights file, or null"
+        default=None, description="the path of a weights file or the name of a pulled model"
+    )
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-fA-F]{64}$", description="64 hexadecimal digits, or null"
     )
     batch: Batch = Field(default="auto", description='"auto" or a whole number from 1 to 1024')
     half: Flag = False
@@ -181,10 +200,16 @@ class InpaintConfig(Section):
         default=8, ge=0, le=256, description="pixels, a whole number from 0 to 256"
     )
 
+    @model_validator(mode="after")
+    def _weights_where_needed(self) -> Self:
+        if self.method == "lama" and self.weights is None:
+            raise ValueError("the method lama needs weights: a path or the name of a pulled model")
+        return self
+
 
 class TemporalConfig(Section):
     window: Whole = Field(
-        default=5, ge=0, le=120, description="frames on each side, a whole number from 0 to 120"
+        default=16, ge=0, le=120, description="frames ahead, a whole number from 0 to 120"
     )
 
 

@@ -34,13 +34,16 @@ from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
 from sorawm_pipeline.vision.regions import Regions
-from sorawm_pipeline.vision.restore import inpainter_for
+from sorawm_pipeline.vision.restore import Inpainter
 from sorawm_pipeline.vision.runs import Run
 from sorawm_pipeline.vision.tracks import Marks
 from sorawm_pipeline.warm import WarmDetector
 
 AI_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media made by a trained model."""
+
+TRACK_WINDOW = 5
+"""Frames on either side that tracks look at."""
 
 LABEL_FRAMES, LABEL_LOOKS, LABEL_CONFIDENCE = 30, 2, 0.5
 """What a generator's mark is believed from: frames, looks that saw it, its mean confidence."""
@@ -58,6 +61,7 @@ class Stages:
     detect: Detect
     middle: tuple[Stage[Any, Any], ...]
     last: Encode | Collect
+    inpainter: Inpainter | None
 
     @property
     def after_decode(self) -> Sequence[Stage[Any, Any]]:
@@ -108,9 +112,11 @@ class ClipJob:
         config, clip = self.config, self.clip
         window = config.temporal.window
         decode = Decode(clip, self.limits)
-        held = decode.held + Detect.held_for(1, window) + window
+        held = decode.held + Detect.held_for(1, TRACK_WINDOW)
+        inpainter = None
         if self.target is not None:
-            held += self.settings.choice.delay
+            inpainter = warm.inpainter(clip.layout)
+            held += Inpaint.held_for(inpainter) + window + self.settings.choice.delay
         room = room_for(clip, config, warm.detector.device, held)
         detect = Detect(
             clip,
@@ -118,21 +124,21 @@ class ClipJob:
             warm.batch_cap(room.detect_batch, config.detect.batch),
             stride=room.stride,
             believe=warm.believe,
-            window=window,
+            window=TRACK_WINDOW,
             regions=Regions(config.detect.regions, clip.display, clip.time_base, self.left),
         )
         if self.target is None:
             collect = Collect(clip.display, room.capacity)
-            return Stages((room.capacities[0], room.capacity), decode, detect, (), collect)
+            return Stages((room.capacities[0], room.capacity), decode, detect, (), collect, None)
         inpaint = Inpaint(
             clip,
-            inpainter_for(config.inpaint.method),
+            inpainter,
             warm.batch_cap(room.inpaint_batch, config.inpaint.batch),
             config.inpaint.margin,
         )
-        temporal = Temporal(window, clip.layout.depth, room.capacity)
+        temporal = Temporal(clip, window, room.capacity)
         encode = Encode(clip, self.limits, self.target.temporary, self.settings, room.capacity)
-        return Stages(room.capacities, decode, detect, (inpaint, temporal), encode)
+        return Stages(room.capacities, decode, detect, (inpaint, temporal), encode, inpainter)
 
     def seal(self, stages: Stages) -> ProvenanceReport:
         """Say in the finished file, and beside it where it cannot, what it is; sign it.

@@ -12,8 +12,13 @@ from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
 from sorawm_pipeline.hardware.gpu import GpuSampler
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
+from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.vision.detector import Detector, NoDetector
-from sorawm_pipeline.vision.model_store import weights_for
+from sorawm_pipeline.vision.inpainters import plug_in
+from sorawm_pipeline.vision.lama import Lama
+from sorawm_pipeline.vision.model_store import pulled_or_path, weights_for
+from sorawm_pipeline.vision.restore import PLAIN, Inpainter, plain_inpainter
+from sorawm_pipeline.vision.see_through import Networks, SeeThrough, load_networks
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -46,6 +51,8 @@ class WarmDetector:
 
     def __init__(self, owner: Owner, config: PipelineConfig) -> None:
         self.owner = owner
+        self._config = config
+        self._networks: Networks | None = None
         self.detector, self.believe = _load(config)
         with ExitStack() as stack:
             stack.callback(self.detector.close)
@@ -57,7 +64,27 @@ class WarmDetector:
         start = min(size, AUTO_START) if wanted == "auto" else size
         return BatchCap(size, start=start, signals=self._signals, release=self._release)
 
+    def inpainter(self, layout: PixelLayout) -> Inpainter | None:
+        """The configured inpainter for one clip; its networks stay loaded for the next.
+
+        Raises:
+            ModelError: they cannot be loaded.
+        """
+        inpaint = self._config.inpaint
+        if inpaint.method in PLAIN:
+            return plain_inpainter(inpaint.method)
+        device = resolve_device(self._config.device)
+        if inpaint.method == Lama.method:
+            assert inpaint.weights is not None
+            return Lama(pulled_or_path(inpaint.weights), layout, device, inpaint.sha256)
+        if inpaint.method != SeeThrough.method:
+            return plug_in(inpaint, device, layout)
+        if self._networks is None:
+            self._networks = load_networks(device, half=inpaint.half, compile=inpaint.compile)
+        return SeeThrough(self._networks, layout)
+
     def close(self) -> None:
+        self._networks = None
         self._stack.close()
         if self._release is not None:
             self._release()

@@ -125,11 +125,14 @@ class Patch:
             columns are those of the plane, so chroma is smaller than luma where it is subsampled.
         alpha: one uint16 array per plane, same shape, 0 (keep the original bit for bit) to 256
             (write the patch).
+        variance: how far the first plane may be off, (h, w) in squared 8-bit steps; None where
+            nobody can tell.
     """
 
     box: Box
     planes: tuple[Plane, ...]
     alpha: tuple[NDArray[np.uint16], ...]
+    variance: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if [p.shape for p in self.planes] != [a.shape for a in self.alpha]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.frame import Box, Frame, Mark, Mask, Patch
 from sorawm_pipeline.media.patch import cut
-from sorawm_pipeline.vision.restore import Hole, Inpainter
+from sorawm_pipeline.vision.restore import Hole, Inpainter, Region
 
 
 class Inpaint:
-    """Fills every mark of every frame in the batch, region by region.
+    """Fills every mark of every frame, batched over frames and regions.
+
+    Marked frames wait until there are as many as the inpainter likes to see together, or one
+    without a mark comes.
 
     Args:
         inpainter: None leaves the picture as it is.
@@ -20,53 +23,83 @@ class Inpaint:
     """
 
     name = "inpaint"
-    held = 0
 
     def __init__(
         self, clip: ClipInfo, inpainter: Inpainter | None, batch_cap: BatchCap, margin: int
     ) -> None:
         self._clip = clip
-        self._inpainter = inpainter
+        self.inpainter = inpainter
         self._batch_cap = batch_cap
         self._margin = margin
         self._holes: dict[tuple[Box, Mask | None, tuple[Box, ...]], Hole] = {}
+        self._waiting: list[Frame] = []
+        self.held = self.held_for(inpainter)
         self.max_cap = batch_cap.max_cap
+
+    @staticmethod
+    def held_for(inpainter: Inpainter | None) -> int:
+        """Frames that wait inside between two calls, at most."""
+        return 0 if inpainter is None else inpainter.together - 1
 
     def cap(self) -> int:
         return self._batch_cap.cap()
 
     def open(self) -> None:
-        pass
+        if self.inpainter is not None:
+            self.inpainter.warm_up()
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
-        if self._inpainter is not None:
-            self._batch_cap.run(self._restore, batch)
-            self._forget_old_holes(batch)
-        return list(batch)
+        if self.inpainter is None:
+            return list(batch)
+        out: list[Frame] = []
+        for frame in batch:
+            if not frame.marks:
+                out += self.flush()
+                out.append(frame)
+                continue
+            self._waiting.append(frame)
+            if len(self._waiting) == self.inpainter.together:
+                out += self.flush()
+        return out
 
     def flush(self) -> list[Frame]:
-        return []
+        frames, self._waiting = self._waiting, []
+        regions = [self._region(frame, mark) for frame in frames for mark in frame.marks]
+        patches = iter([patch for part in self._parts(regions) for patch in part])
+        for frame in frames:
+            frame.patches = [next(patches) for _ in frame.marks]
+        self._forget_old_holes(frames)
+        return frames
 
     def close(self) -> None:
+        self._waiting.clear()
         self._holes.clear()
 
-    def _restore(self, frames: Sequence[Frame]) -> list[Frame]:
-        for frame in frames:
-            frame.patches = [self._patch(frame, mark) for mark in frame.marks]
-        return list(frames)
+    def _parts(self, regions: Sequence[Region]) -> Iterator[list[Patch]]:
+        """Patches in as few batches of about one size as the cap allows."""
+        if not regions:
+            return
+        batches = -(-len(regions) // self.cap())
+        size = -(-len(regions) // batches)
+        for first in range(0, len(regions), size):
+            yield self._batch_cap.run(self._filled, regions[first : first + size])
 
-    def _patch(self, frame: Frame, mark: Mark) -> Patch:
-        assert self._inpainter is not None
+    def _filled(self, regions: Sequence[Region]) -> list[Patch]:
+        assert self.inpainter is not None
+        return self.inpainter.fill(regions)
+
+    def _region(self, frame: Frame, mark: Mark) -> Region:
         others = tuple(other.box for other in frame.marks if other.box != mark.box)
         key = mark.box, mark.mask, others
         hole = self._holes.get(key)
         if hole is None:
             clip = self._clip
-            hole = Hole(*key, self._margin, clip.width, clip.height, clip.layout)
+            size = clip.width, clip.height
+            assert self.inpainter is not None
+            hole = Hole(*key, self._margin, *size, clip.layout, self.inpainter.context)
             self._holes[key] = hole
-        region = cut(frame.picture, hole.box, self._clip.layout)
-        return hole.patch(self._inpainter.fill(region, hole.masks))
+        return Region(frame.index, hole, cut(frame.picture, hole.box, self._clip.layout))
 
-    def _forget_old_holes(self, batch: Sequence[Frame]) -> None:
-        current = {(mark.box, mark.mask) for frame in batch for mark in frame.marks}
+    def _forget_old_holes(self, frames: Sequence[Frame]) -> None:
+        current = {(mark.box, mark.mask) for frame in frames for mark in frame.marks}
         self._holes = {key: hole for key, hole in self._holes.items() if key[:2] in current}

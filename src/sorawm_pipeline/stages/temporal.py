@@ -1,32 +1,32 @@
-"""Patches to patches that hold still."""
+"""Patches to patches that know what the frames around them show."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 
-from sorawm_pipeline.media.frame import Frame, Patch
-from sorawm_pipeline.vision.propagate import steadied
-from sorawm_pipeline.vision.window import Lookaround
+from sorawm_pipeline.media.clip import ClipInfo
+from sorawm_pipeline.media.frame import Frame
+from sorawm_pipeline.vision.places import Places
 
 
 class Temporal:
-    """A window sliding over the clip in which each fill is steadied by its neighbours'.
+    """A window sliding over the clip in which fills give way to true pixels of other frames.
 
-    Only patches are kept for frames that have gone on; whole frames wait for `window` later ones.
+    Frames wait until `window` of them are there; then the places in them are filtered backwards,
+    and the older half of them goes on.
 
     Args:
-        window: frames on either side that a fill is averaged with.
-        depth: bits per sample of the planes.
+        window: frames that are looked ahead, at most; 0 leaves the fills as they are.
         max_cap: most frames taken at a time.
     """
 
     name = "temporal"
 
-    def __init__(self, window: int, depth: int, max_cap: int) -> None:
-        self._depth = depth
+    def __init__(self, clip: ClipInfo, window: int, max_cap: int) -> None:
+        self._window = window
         self._waiting: deque[Frame] = deque()
-        self._around: Lookaround[list[Patch], list[Patch]] = Lookaround(window, self._steady)
+        self._places = Places(clip)
         self.held = window
         self.max_cap = max_cap
 
@@ -37,23 +37,28 @@ class Temporal:
         pass
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
-        self._waiting.extend(batch)
-        return [out for frame in batch for out in self._released(self._around.push(frame.patches))]
+        if not self._window:
+            return list(batch)
+        out: list[Frame] = []
+        for frame in batch:
+            self._places.see(frame, self._waiting[-1] if self._waiting else None)
+            self._waiting.append(frame)
+            if not self._places.open:
+                out += self.flush(keep=1)
+            elif len(self._waiting) > self._window:
+                out += self._released(len(self._waiting) - self._window // 2)
+        return out
 
-    def flush(self) -> list[Frame]:
-        return self._released(self._around.flush())
+    def flush(self, keep: int = 0) -> list[Frame]:
+        return self._released(len(self._waiting) - keep)
 
     def close(self) -> None:
         self._waiting.clear()
+        self._places.clear()
 
-    def _released(self, decided: list[list[Patch]]) -> list[Frame]:
-        frames = []
-        for patches in decided:
-            frame = self._waiting.popleft()
-            frame.patches = patches
-            frames.append(frame)
+    def _released(self, count: int) -> list[Frame]:
+        if count <= 0:
+            return []
+        frames = [self._waiting.popleft() for _ in range(count)]
+        self._places.settle(frames)
         return frames
-
-    def _steady(self, window: Sequence[list[Patch]], here: int) -> list[Patch]:
-        others = [patch for i, patches in enumerate(window) if i != here for patch in patches]
-        return [steadied(patch, others, self._depth) for patch in window[here]]

@@ -49,6 +49,20 @@ class Listed:
     error: str | None = None
 
 
+def pulled_or_path(source: Path) -> Path:
+    """The file of a pulled model of that name, checked, else the path as it is.
+
+    Raises:
+        ModelError: the pulled file is missing or was changed.
+    """
+    name = str(source)
+    if name_is_good(name) and (model := pulled().get(name)) is not None:
+        path = model.path(name)
+        check_digest(path, model.sha256)
+        return path
+    return source
+
+
 def weights_for(wanted: DetectConfig, device: str) -> Weights:
     """The detector's weights as configured: built in, a pulled model by its name, or a path.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sorawm_pipeline.media.frame import Box, Mask, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout, rounded_like
+from sorawm_pipeline.vision.propagate import BLIND, KNOWN
 
 CONTEXT = 12
 """Untouched pixels around the hole that a patch carries: what the fill grows from, and what the
@@ -21,29 +23,77 @@ INPAINT_RADIUS = 3
 JACOBI_STEPS = 4
 COARSEST = 2
 NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
+PLAIN = ("membrane", "telea", "ns", "none")
+"""Methods without weights."""
+
 DIFFUSION_FLAGS = {"telea": cv2.INPAINT_TELEA, "ns": cv2.INPAINT_NS}
+BLIND_CONTEXT = 64
+"""The same for networks that paint what they cannot see."""
+
 FEATHER = 4
 """Width in pixels of the soft edge around a hole."""
 
 
 class Inpainter(Protocol):
-    """Fills holes in native planes. Used by one thread at a time."""
+    """Restores regions of frames. Used by one thread at a time.
+
+    Attributes:
+        method: its name in configuration and report.
+        together: frames of a mark that it likes to see at once; they wait for each other.
+        context: untouched pixels that it likes to see around a hole.
+        runtime, device, weights_sha256: for the report.
+    """
 
     method: str
+    together: int
+    context: int
+    runtime: str
+    device: str
+    weights_sha256: str | None
 
-    def fill(
-        self, planes: tuple[Plane, ...], holes: tuple[NDArray[np.uint8], ...]
-    ) -> tuple[Plane, ...]:
-        """Return planes of the same shapes and dtypes with their holes filled.
+    def warm_up(self) -> None:
+        """Do once what makes a first call slow."""
+        ...
+
+    def fill(self, regions: Sequence[Region]) -> list[Patch]:
+        """Return a patch for each region, whose box is the region's hole's.
 
         Args:
-            planes: one array (h_p, w_p) per plane.
-            holes: masks of the same shapes, 255 where to fill, else 0.
+            regions: of one or several frames, oldest first.
         """
         ...
 
 
-class DiffusionInpainter:
+class Blind:
+    """What the methods without weights share: each region and plane is filled by itself."""
+
+    method: str
+    together = 1
+    context = CONTEXT
+    runtime = "opencv"
+    device = "cpu"
+    weights_sha256: str | None = None
+
+    def warm_up(self) -> None:
+        pass
+
+    def fill(self, regions: Sequence[Region]) -> list[Patch]:
+        return [
+            region.hole.patch(
+                tuple(
+                    self.filled(plane, hole)
+                    for plane, hole in zip(region.planes, region.hole.masks, strict=True)
+                )
+            )
+            for region in regions
+        ]
+
+    def filled(self, plane: Plane, hole: NDArray[np.uint8]) -> Plane:
+        """A plane (h, w) with its hole (255 where to fill, else 0) filled."""
+        raise NotImplementedError
+
+
+class DiffusionInpainter(Blind):
     """OpenCV's weight-free fills, run on each native plane, so that no colour is ever converted.
 
     `telea`: Telea, "An image inpainting technique based on the fast marching method", 2004.
@@ -54,17 +104,12 @@ class DiffusionInpainter:
         self.method = method
         self._flag = DIFFUSION_FLAGS[method]
 
-    def fill(
-        self, planes: tuple[Plane, ...], holes: tuple[NDArray[np.uint8], ...]
-    ) -> tuple[Plane, ...]:
-        filled: list[Plane] = [
-            cv2.inpaint(plane, hole, INPAINT_RADIUS, self._flag)
-            for plane, hole in zip(planes, holes, strict=True)
-        ]
-        return tuple(filled)
+    def filled(self, plane: Plane, hole: NDArray[np.uint8]) -> Plane:
+        painted: Plane = cv2.inpaint(plane, hole, INPAINT_RADIUS, self._flag)
+        return painted
 
 
-class MembraneInpainter:
+class MembraneInpainter(Blind):
     """Stretches a membrane over each hole: the smooth surface that its rim determines.
 
     Push-pull over a pyramid (Gortler et al., "The lumigraph", 1996) with a few Jacobi steps of the
@@ -74,13 +119,8 @@ class MembraneInpainter:
 
     method = "membrane"
 
-    def fill(
-        self, planes: tuple[Plane, ...], holes: tuple[NDArray[np.uint8], ...]
-    ) -> tuple[Plane, ...]:
-        return tuple(
-            rounded_like(membrane(plane.astype(np.float32), hole == 0), plane)
-            for plane, hole in zip(planes, holes, strict=True)
-        )
+    def filled(self, plane: Plane, hole: NDArray[np.uint8]) -> Plane:
+        return rounded_like(membrane(plane.astype(np.float32), hole == 0), plane)
 
 
 def membrane(plane: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -102,8 +142,8 @@ def membrane(plane: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np
     return surface
 
 
-def inpainter_for(method: str) -> Inpainter | None:
-    """The inpainter of that name; None for `none`, which leaves the picture as it is.
+def plain_inpainter(method: str) -> Blind | None:
+    """The inpainter without weights of that name; None for `none`, which leaves the picture as is.
 
     Raises:
         KeyError: no such method.
@@ -122,6 +162,7 @@ class Hole:
         others: boxes of the frame's other marks, which a fill must not grow from.
         margin: pixels around it that are replaced too, because marks have soft edges and
             compression smears them.
+        context: untouched pixels around them that the patch carries.
     """
 
     def __init__(
@@ -133,10 +174,13 @@ class Hole:
         width: int,
         height: int,
         layout: PixelLayout,
+        context: int = CONTEXT,
     ) -> None:
         whole = mark if mask is None else mark.union(mask.box)
         hole = whole.grown(margin).clipped(width, height)
-        self.box = hole.grown(CONTEXT).aligned(layout.step_x, layout.step_y).clipped(width, height)
+        steps = max(2, layout.step_x), max(2, layout.step_y)
+        self.box = hole.grown(context).aligned(*steps).clipped(width, height)
+        self.mark = whole.clipped(width, height)
         inside = np.zeros((self.box.height, self.box.width), np.uint8)
         if mask is None:
             inside[hole.within(self.box)] = 255
@@ -149,12 +193,32 @@ class Hole:
         soft = np.clip(1.0 - distance / FEATHER, 0.0, 1.0) * OPAQUE
         self.alpha = chroma_alpha(np.rint(soft).astype(np.uint16), layout)
         self.masks = tuple(np.where(alpha > 0, np.uint8(255), np.uint8(0)) for alpha in self.alpha)
+        self.others = np.zeros(inside.shape, np.bool_)
         for other in others:
             unknown = other.grown(margin).aligned(layout.step_x, layout.step_y)
             for index, hidden in enumerate(self.masks):
                 origin = layout.plane_box(self.box, index)
                 area = layout.plane_box(unknown.intersection(self.box), index)
                 hidden[area.within(origin)] = 255
+                if index == 0:
+                    self.others[area.within(origin)] = True
 
     def patch(self, planes: tuple[Plane, ...]) -> Patch:
-        return Patch(self.box, planes, self.alpha)
+        """A patch of these planes that replaces the whole hole, seen by nobody."""
+        variance = np.where(self.masks[0] > 0, np.float32(BLIND), np.float32(KNOWN))
+        return Patch(self.box, planes, self.alpha, variance)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One marked place of one frame, as an inpainter gets it.
+
+    Attributes:
+        index: of the frame, counted from 0.
+        hole: where the mark is and what to replace.
+        planes: copies of the native planes under `hole.box`.
+    """
+
+    index: int
+    hole: Hole
+    planes: tuple[Plane, ...]

@@ -148,7 +148,8 @@ def builtin_weights(
         raise ModelError(f"no built-in model is called {name}; there are: {', '.join(models)}")
     entry = models[name]
     paths = {}
-    for part in (kind, "yaml") if kind == "safetensors" else (kind,):
+    needs_yaml = kind == "safetensors" and "yaml" in entry["files"]
+    for part in (kind, "yaml") if needs_yaml else (kind,):
         path = _folder() / entry["files"][part]["name"]
         if not path.is_file():
             raise ModelError(f"the built-in file {path.name} is missing: reinstall the program")
@@ -161,9 +162,9 @@ def builtin_weights(
         format=kind,
         sha256=entry["files"][kind]["sha256"],
         architecture=paths.get("yaml"),
-        image_size=entry["image_size"],
-        confidence=entry["confidence"],
-        stride=entry["stride"],
+        image_size=entry.get("image_size", DEFAULT_IMAGE_SIZE),
+        confidence=entry.get("confidence", DEFAULT_CONFIDENCE),
+        stride=entry.get("stride", DEFAULT_STRIDE),
     )
 
 

@@ -1,0 +1,305 @@
+"""Seeing through a translucent overlay: its matte, what inverting it gives, and what is left to do.
+
+Two small networks. `matte` tells how opaque the overlay is and which colour it has, from the mean
+of a few neighbouring frames and of the run so far, in which the overlay stands out because the
+scene has moved. `fill` gets one frame, the matte and the inverted picture (Dekel et al., "On the
+effectiveness of visible watermarks", 2017), and returns the clean picture and how far it may be
+off; where nothing comes through it paints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sorawm_pipeline.errors import ModelError
+from sorawm_pipeline.media.frame import Box, Patch
+from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
+from sorawm_pipeline.media.planes import PixelLayout
+from sorawm_pipeline.vision.grid import from_grid, luma_of, to_grid
+from sorawm_pipeline.vision.propagate import KNOWN
+from sorawm_pipeline.vision.restore import CONTEXT, Hole, Region
+from sorawm_pipeline.vision.weights import Weights, builtin_weights
+
+Floats = NDArray[np.float32]
+
+MATTE, FILL = "see-through-matte", "see-through-fill"
+
+COVERED = 0.02
+"""Opacity from which a pixel counts as covered."""
+
+REACH = 2
+"""Pixels beyond the covered ones that are replaced too: compression smears an overlay."""
+
+SOFT = 3
+"""Width in pixels of the edge of what is replaced."""
+
+STEEPEST = 0.08
+"""Least transparency that an inversion divides by."""
+
+BIASES = np.array([2.0] * 4 + [0.0] * 6, np.float32)[:, None, None]
+"""Subtracted from the matte network's output: most of a region is not covered."""
+
+MODULO = 4
+"""Sides of the networks' input are multiples of it."""
+
+TOGETHER, MATTE_EVERY = 8, 4
+"""Frames that are filled together, and of these, frames that share a matte's middle."""
+
+SUREST = 1.0
+"""Least variance, in squared 8-bit steps, that a covered sample is given."""
+
+FORGOTTEN = 300
+"""Frames after which a place without a mark is forgotten."""
+
+
+class Network(Protocol):
+    """One of the two networks: (n, channels, h, w) float32 to (n, outputs, h, w)."""
+
+    runtime: Literal["onnxruntime", "torch"]
+    device: str
+    sha256: str
+
+    def __call__(self, batch: Floats) -> Floats: ...
+
+
+class OnnxNetwork:
+    """On the CPU. Any number of threads may call it."""
+
+    runtime: Literal["onnxruntime", "torch"] = "onnxruntime"
+    device = "cpu"
+
+    def __init__(self, weights: Weights, threads: int | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.sha256 = weights.sha256
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(weights.path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own errors share no public base
+            raise ModelError(f"{weights.path} cannot be loaded: {error}") from error
+
+    def __call__(self, batch: Floats) -> Floats:
+        return np.asarray(self._session.run(None, {"region": batch})[0], np.float32)
+
+
+class TorchNetwork:
+    """On a GPU (or, for comparison, on the CPU), in half precision if asked."""
+
+    runtime: Literal["onnxruntime", "torch"] = "torch"
+
+    def __init__(self, weights: Weights, device: str, *, half: bool, compile: bool) -> None:  # noqa: A002
+        import torch
+        from safetensors.torch import load_file
+
+        from sorawm_pipeline.vision.unet import UNet
+
+        state = load_file(weights.path)
+        inputs, outputs = state["stem.weight"].shape[1], state["head.weight"].shape[0]
+        network = UNet(inputs, outputs)
+        network.load_state_dict(state)
+        self._torch = torch
+        self._type = torch.float16 if half and device.startswith("cuda") else torch.float32
+        network = network.eval().to(device=device, dtype=self._type)
+        network = network.to(memory_format=torch.channels_last)
+        self._network: Any = torch.compile(network, dynamic=True) if compile else network
+        self.device = device
+        self.sha256 = weights.sha256
+
+    def __call__(self, batch: Floats) -> Floats:
+        with self._torch.inference_mode():
+            data = self._torch.from_numpy(batch).to(self.device, self._type)
+            return np.asarray(self._network(data).float().cpu().numpy(), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    matte: Network
+    fill: Network
+
+
+def load_networks(
+    device: str = "cpu",
+    *,
+    half: bool = False,
+    compile: bool = False,  # noqa: A002
+    threads: int | None = None,
+) -> Networks:
+    """The built-in networks, checked against their digests: ONNX on a CPU, torch on a GPU.
+
+    Raises:
+        ModelError: a file is missing or was changed.
+    """
+    if not device.startswith("cuda"):
+        return Networks(
+            OnnxNetwork(builtin_weights("onnx", MATTE), threads),
+            OnnxNetwork(builtin_weights("onnx", FILL), threads),
+        )
+    matte, fill = (builtin_weights("safetensors", name) for name in (MATTE, FILL))
+    return Networks(
+        TorchNetwork(matte, device, half=half, compile=compile),
+        TorchNetwork(fill, device, half=half, compile=compile),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is known of one place that holds, or held, a mark.
+
+    Attributes:
+        mean: of the grids of its latest few frames.
+        last: index of the latest frame.
+        matte: opacity and tone (10, h, w), 0..1, in the middle of those frames.
+        time: that middle, as an index.
+    """
+
+    mean: Floats
+    last: int
+    matte: Floats
+    time: float
+
+
+class SeeThrough:
+    """Fills regions in batches, frame after frame. Used by one thread.
+
+    Args:
+        networks: see `load_networks`.
+        layout: of the clip's pictures.
+    """
+
+    method = "see-through"
+    together = TOGETHER
+    context = CONTEXT
+
+    def __init__(self, networks: Networks, layout: PixelLayout) -> None:
+        self._networks = networks
+        self._layout = layout
+        self._places: dict[Box, _Place] = {}
+        self.runtime: str = networks.fill.runtime
+        self.device = networks.fill.device
+        self.weights_sha256: str | None = networks.fill.sha256
+
+    def warm_up(self) -> None:
+        """Run once on a grey region, so that the first real one is not slow."""
+        self._networks.fill(np.zeros((1, 16, 40, 88), np.float32))
+        self._networks.matte(np.zeros((1, 17, 40, 88), np.float32))
+
+    def fill(self, regions: Sequence[Region]) -> list[Patch]:
+        """Patches for regions of one or several frames, oldest first, in the same order."""
+        patches: dict[int, Patch] = {}
+        places = dict(self._places)
+        for box in dict.fromkeys(region.hole.box for region in regions):
+            same = [at for at, region in enumerate(regions) if region.hole.box == box]
+            filled, places[box] = self._filled(self._places.get(box), [regions[at] for at in same])
+            patches.update(zip(same, filled, strict=True))
+        newest = max((region.index for region in regions), default=0)
+        # Only now: whoever runs out of memory above is asked again.
+        self._places = {
+            box: place for box, place in places.items() if newest - place.last <= FORGOTTEN
+        }
+        return [patches[at] for at in range(len(regions))]
+
+    def _filled(
+        self, before: _Place | None, regions: Sequence[Region]
+    ) -> tuple[list[Patch], _Place]:
+        """Patches for one place's regions, and what is known of the place after them."""
+        grids = np.stack([to_grid(region.planes, self._layout) for region in regions])
+        mattes, place = self._mattes(before, regions, grids)
+        alpha, tone = mattes[:, :4], mattes[:, 4:]
+        base = inverted(grids, alpha, tone)
+        output = _whole(self._networks.fill, np.concatenate([grids - 0.5, alpha, base - 0.5], 1))
+        pictures = np.clip(base + output[:, :6], 0, 1)
+        doubts = np.exp(np.clip(output[:, 6:], -12, 2)) * np.float32(255**2)
+        patches = [
+            self._patch(region, picture, cover, doubt)
+            for region, picture, cover, doubt in zip(regions, pictures, alpha, doubts, strict=True)
+        ]
+        return patches, place
+
+    def _mattes(
+        self, before: _Place | None, regions: Sequence[Region], grids: Floats
+    ) -> tuple[Floats, _Place]:
+        """Opacity and tone (n, 10, h, w) for each of a place's next frames, and the place after.
+
+        The network tells the matte in the middle of every few frames, from their mean and that of
+        a few more; between two such middles it turns from the one into the other.
+        """
+        starts = range(0, len(grids), MATTE_EVERY)
+        parts = [grids[first : first + MATTE_EVERY] for first in starts]
+        shorts = np.stack([part.mean(0) for part in parts])
+        earlier = np.concatenate([shorts[:1] if before is None else before.mean[None], shorts[:-1]])
+        longs = (shorts + earlier) / 2
+        inside = np.full((len(parts), 1, *shorts.shape[2:]), -0.5, np.float32)
+        inside[:, 0][:, *_on_grid(regions[-1].hole)] = 0.5
+        prior = np.zeros_like(shorts[:, :4])
+        data = np.concatenate([shorts - 0.5, longs - 0.5, inside, prior], 1)
+        keys = (1 / (1 + np.exp(BIASES - _whole(self._networks.matte, data)))).astype(np.float32)
+        times = [
+            float(np.mean([region.index for region in regions[first : first + MATTE_EVERY]]))
+            for first in starts
+        ]
+        place = _Place(shorts[-1], regions[-1].index, keys[-1], times[-1])
+        if before is not None:
+            keys, times = np.concatenate([before.matte[None], keys]), [before.time, *times]
+        at = np.interp([region.index for region in regions], times, np.arange(len(times)))
+        low = np.floor(at).astype(int)
+        share = (at - low).astype(np.float32)[:, None, None, None]
+        high = np.minimum(low + 1, len(times) - 1)
+        return keys[low] * (1 - share) + keys[high] * share, place
+
+    def _patch(self, region: Region, picture: Floats, alpha: Floats, doubt: Floats) -> Patch:
+        shape = region.planes[0].shape
+        planes = from_grid(picture, region.planes, self._layout)
+        cover = luma_of(alpha, shape)
+        hidden = region.hole.masks[0] > 0
+        covered = ((cover > COVERED) & hidden).astype(np.uint8)
+        covered = cv2.dilate(covered, np.ones((2 * REACH + 1,) * 2, np.uint8))
+        distance = cv2.distanceTransform(1 - covered, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        soft = np.rint(np.clip(1 - distance / SOFT, 0, 1) * OPAQUE).astype(np.uint16)
+        soft = np.minimum(soft, region.hole.alpha[0])
+        known = (covered == 0) & ~region.hole.others
+        variance = np.where(known, np.float32(KNOWN), np.maximum(luma_of(doubt, shape), SUREST))
+        return Patch(region.hole.box, planes, chroma_alpha(soft, self._layout), variance)
+
+
+def _on_grid(hole: Hole) -> tuple[slice, slice]:
+    """Rows and columns of the half grid that the mark's box touches, and one more all round."""
+    x0, y0 = hole.box.x0, hole.box.y0
+    mark = hole.mark.grown(2).intersection(hole.box)
+    return (
+        slice((mark.y0 - y0) // 2, -(-(mark.y1 - y0) // 2)),
+        slice((mark.x0 - x0) // 2, -(-(mark.x1 - x0) // 2)),
+    )
+
+
+def inverted(marked: Floats, alpha: Floats, tone: Floats) -> Floats:
+    """What must have been under an overlay (n, 6, h, w), 0..1, if its matte is right.
+
+    Args:
+        marked: grids (n, 6, h, w), 0..1.
+        alpha: opacity (n, 4, h, w) of the luma samples.
+        tone: the overlay's colour (n, 6, h, w).
+    """
+    mean = alpha.mean(1, keepdims=True)
+    cover = np.concatenate([alpha, mean, mean], 1)
+    under = (marked - cover * tone) / np.maximum(1 - cover, np.float32(STEEPEST))
+    return np.asarray(np.clip(under, 0, 1), np.float32)
+
+
+def _whole(network: Network, batch: Floats) -> Floats:
+    """The network's answer to a batch whose sides need not fit it."""
+    high, wide = batch.shape[2:]
+    edges = [(0, 0), (0, 0), (0, -high % MODULO), (0, -wide % MODULO)]
+    padded = np.pad(batch, edges, "edge").astype(np.float32, copy=False)
+    return network(padded)[:, :, :high, :wide]

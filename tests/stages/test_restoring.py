@@ -1,0 +1,158 @@
+"""The inpaint and temporal stages on frames made here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sorawm_pipeline.config import LimitsConfig
+from sorawm_pipeline.hardware.batch_cap import BatchCap
+from sorawm_pipeline.media.clip import ClipInfo, Limits, probe
+from sorawm_pipeline.media.frame import Box, Frame, Mark, Patch
+from sorawm_pipeline.media.planes import plane_view
+from sorawm_pipeline.stages.inpaint import Inpaint
+from sorawm_pipeline.stages.temporal import Temporal
+from sorawm_pipeline.vision.restore import Blind, MembraneInpainter, Region
+from tests.clips import Clip
+
+WIDTH, HEIGHT = 96, 64
+MARK = Box(40, 24, 64, 40)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> ClipInfo:
+    path = tmp_path_factory.mktemp("restoring") / "clip.mkv"
+    Clip(frames=2).write(path)
+    return probe(path, Limits.of(LimitsConfig()))
+
+
+def texture(seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return np.kron(random.integers(40, 200, (8, 12)), np.ones((8, 8))).astype(np.uint8)
+
+
+def frame(index: int, luma: np.ndarray, marks: Sequence[Box] = ()) -> Frame:
+    picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
+    picture[:HEIGHT] = luma
+    for box in marks:
+        picture[box.y0 : box.y1, box.x0 : box.x1] = 235
+    native = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+    return Frame(index, index, 1, native, [Mark(box, 0.9) for box in marks])
+
+
+def walked(clip: ClipInfo, frames: Sequence[Frame], window: int, batch: int = 3) -> list[Frame]:
+    """Frames through both stages, a few at a time; checks what the stages say they hold."""
+    inpaint = Inpaint(clip, MembraneInpainter(), BatchCap(4, start=4), margin=2)
+    temporal = Temporal(clip, window, 8)
+    out: list[Frame] = []
+    for first in range(0, len(frames), batch):
+        part = frames[first : first + batch]
+        out += temporal.process(inpaint.process(part))
+        assert first + len(part) - len(out) <= inpaint.held + temporal.held
+    out += temporal.process(inpaint.flush()) + temporal.flush()
+    return out
+
+
+def luma_after(done: Frame, clip: ClipInfo) -> np.ndarray:
+    luma = plane_view(done.picture, 0, clip.layout).copy()
+    for patch in done.patches:
+        area = luma[patch.box.y0 : patch.box.y1, patch.box.x0 : patch.box.x1]
+        area[...] = np.where(patch.alpha[0] > 128, patch.planes[0], area)
+    return luma
+
+
+def test_a_still_scene_comes_back_from_before_the_mark(clip: ClipInfo) -> None:
+    scene = texture()
+    frames = [frame(n, scene, [MARK] if 3 <= n < 30 else []) for n in range(34)]
+    for done in walked(clip, frames, window=8):
+        assert np.abs(luma_after(done, clip).astype(int) - scene).max() <= 3
+
+
+def test_a_still_scene_comes_back_from_after_the_mark(clip: ClipInfo) -> None:
+    scene = texture()
+    frames = [frame(n, scene, [MARK] if n < 6 else []) for n in range(12)]
+    for done in walked(clip, frames, window=16):
+        assert np.abs(luma_after(done, clip).astype(int) - scene).max() <= 3
+
+
+def test_nothing_is_known_of_another_scene(clip: ClipInfo) -> None:
+    frames = [frame(n, texture(n // 5), [MARK] if n >= 5 else []) for n in range(10)]
+    plain = [frame(n, texture(n // 5), [MARK] if n >= 5 else []) for n in range(10)]
+    fused, blind = walked(clip, frames, window=8), walked(clip, plain, window=0)
+    inside = np.s_[MARK.y0 : MARK.y1, MARK.x0 : MARK.x1]
+    for one, other in zip(fused[5:], blind[5:], strict=True):
+        difference = luma_after(one, clip)[inside].astype(int) - luma_after(other, clip)[inside]
+        assert np.abs(difference).mean() < 6
+
+
+def test_no_window_leaves_the_fills_alone(clip: ClipInfo) -> None:
+    marked = frame(0, texture(), [MARK])
+    (filled,) = Inpaint(clip, MembraneInpainter(), BatchCap(1), 2).process([marked])
+    before = filled.patches[0]
+    (done,) = Temporal(clip, 0, 8).process([filled])
+    assert done.patches == [before]
+
+
+def test_two_marks_at_once_and_one_that_hops(clip: ClipInfo) -> None:
+    scene, second = texture(), Box(4, 4, 24, 16)
+    hopped = Box(43, 26, 67, 42)
+    frames = [
+        frame(n, scene, [] if n < 2 else [hopped if n > 8 else MARK, second]) for n in range(14)
+    ]
+    for done in walked(clip, frames, window=6):
+        assert np.abs(luma_after(done, clip).astype(int) - scene).max() <= 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    pattern=st.lists(st.integers(0, 3), min_size=1, max_size=40),
+    window=st.integers(0, 9),
+    batch=st.integers(1, 5),
+)
+def test_every_frame_goes_on_once_in_order_with_a_patch_for_each_mark(
+    clip: ClipInfo, pattern: list[int], window: int, batch: int
+) -> None:
+    places = [[], [MARK], [Box(4, 4, 24, 16)], [MARK, Box(4, 4, 24, 16)]]
+    frames = [frame(n, texture(), places[kind]) for n, kind in enumerate(pattern)]
+    out = walked(clip, frames, window, batch)
+    assert [done.index for done in out] == list(range(len(pattern)))
+    assert all(len(done.patches) == len(done.marks) for done in out)
+
+
+class Counting(Blind):
+    """An inpainter that likes company and tells how it was asked."""
+
+    method = "counting"
+    together = 6
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def fill(self, regions: Sequence[Region]) -> list[Patch]:
+        self.asked.append(len(regions))
+        return [replace(region.hole.patch(region.planes), variance=None) for region in regions]
+
+
+def test_marked_frames_wait_for_each_other_and_go_in_even_batches(clip: ClipInfo) -> None:
+    inpainter = Counting()
+    inpaint = Inpaint(clip, inpainter, BatchCap(4, start=4), margin=2)
+    frames = [frame(n, texture(), [MARK]) for n in range(8)] + [frame(8, texture())]
+    assert inpaint.process(frames[:5]) == []
+    assert [done.index for done in inpaint.process(frames[5:])] == list(range(9))
+    assert inpainter.asked == [3, 3, 2]
+    assert inpaint.flush() == []
+
+
+def test_a_patch_of_which_nobody_knows_how_good_it_is_gives_way(clip: ClipInfo) -> None:
+    inpaint = Inpaint(clip, Counting(), BatchCap(4, start=4), margin=2)
+    frames = [frame(n, texture(), [MARK] if n else []) for n in range(4)]
+    done = inpaint.process(frames) + inpaint.flush()
+    temporal = Temporal(clip, 4, 8)
+    for out in temporal.process(done) + temporal.flush():
+        assert np.abs(luma_after(out, clip).astype(int) - texture()).max() <= 3

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Literal
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sorawm_pipeline.media.frame import Box, Plane
+from sorawm_pipeline.media.patch import OPAQUE
+from sorawm_pipeline.media.planes import layout_of
+from sorawm_pipeline.vision.propagate import KNOWN
+from sorawm_pipeline.vision.restore import Hole, Region, plain_inpainter
+from sorawm_pipeline.vision.see_through import (
+    FILL,
+    MATTE,
+    Networks,
+    OnnxNetwork,
+    SeeThrough,
+    TorchNetwork,
+    load_networks,
+)
+from sorawm_pipeline.vision.weights import builtin_weights
+
+Floats = NDArray[np.float32]
+YUV = layout_of("yuv420p")
+MARK = Box(40, 30, 120, 62)
+OPACITY, WHITE = 0.7, 235
+
+
+class Told:
+    """A network that answers what it is told, whatever it sees."""
+
+    runtime: Literal["onnxruntime", "torch"] = "onnxruntime"
+    device = "cpu"
+    sha256 = "0" * 64
+
+    def __init__(self, answer: Floats, failures: int = 0) -> None:
+        self.answer = answer
+        self.failures = failures
+        self.batches: list[int] = []
+
+    def __call__(self, batch: Floats) -> Floats:
+        if self.failures:
+            self.failures -= 1
+            raise MemoryError
+        self.batches.append(len(batch))
+        wanted = (len(batch), 10, *batch.shape[2:])
+        answer = np.zeros(wanted, np.float32)
+        high, wide = self.answer.shape[1:]
+        answer[:, :, :high, :wide] = self.answer
+        return answer
+
+
+def logit(share: float) -> float:
+    return float(np.log(share / (1 - share)))
+
+
+def hole(others: tuple[Box, ...] = ()) -> Hole:
+    return Hole(MARK, None, others, 8, 200, 120, YUV)
+
+
+def told(here: Hole, failures: int = 0) -> tuple[Networks, Told]:
+    """Networks that know the overlay of `marked`, and add nothing to the inversion."""
+    high, wide = here.box.height // 2, here.box.width // 2
+    matte = np.zeros((10, high, wide), np.float32)
+    matte[:4] = -20
+    inner = Box(
+        *(
+            (v - o) // 2
+            for v, o in zip(MARK.as_tuple(), (here.box.x0, here.box.y0) * 2, strict=True)
+        )
+    )
+    matte[:4, inner.y0 : inner.y1, inner.x0 : inner.x1] = logit(OPACITY) + 2
+    matte[4:8] = logit(WHITE / 255)
+    matte[8:] = logit(128 / 255)
+    fill = Told(np.zeros((10, high, wide), np.float32), failures)
+    return Networks(Told(matte), fill), fill
+
+
+def scene(index: int) -> tuple[Plane, ...]:
+    random = np.random.default_rng(index // 100)
+    luma = cv2.resize(random.uniform(30, 200, (9, 15)).astype(np.float32), (200, 120))
+    luma = np.roll(luma, index, 1)
+    chroma = np.full((60, 100), 128, np.uint8)
+    return np.rint(luma).astype(np.uint8), chroma, chroma + np.uint8(9)
+
+
+def marked(planes: tuple[Plane, ...], opacity: float = OPACITY) -> tuple[Plane, ...]:
+    tones = (WHITE, 128, 128)
+    out = []
+    for index, plane in enumerate(planes):
+        area = YUV.plane_box(MARK, index)
+        over = plane.astype(np.float32)
+        at = np.s_[area.y0 : area.y1, area.x0 : area.x1]
+        over[at] = over[at] * (1 - opacity) + tones[index] * opacity
+        out.append(np.rint(over).astype(np.uint8))
+    return tuple(out)
+
+
+def region(index: int, here: Hole, planes: tuple[Plane, ...]) -> Region:
+    cuts = []
+    for number, plane in enumerate(planes):
+        area = YUV.plane_box(here.box, number)
+        cuts.append(plane[area.y0 : area.y1, area.x0 : area.x1].copy())
+    return Region(index, here, tuple(cuts))
+
+
+def test_with_the_right_matte_the_overlay_is_inverted() -> None:
+    here = hole()
+    networks, _ = told(here)
+    regions = [region(number, here, marked(scene(number))) for number in range(5)]
+    for number, patch in enumerate(SeeThrough(networks, YUV).fill(regions)):
+        truth = region(number, here, scene(number))
+        for new, old in zip(patch.planes, truth.planes, strict=True):
+            assert np.abs(new.astype(int) - old.astype(int)).max() <= 2
+        assert patch.box == here.box
+        assert patch.variance is not None
+        inside = MARK.within(here.box)
+        assert (patch.alpha[0][inside] == OPAQUE).all()
+        assert (patch.variance[inside] > KNOWN).all()
+        assert (patch.variance[:4] == KNOWN).all()
+        assert (patch.alpha[0][:4] == 0).all()
+
+
+def test_regions_of_several_places_keep_their_order() -> None:
+    here = hole()
+    there = Hole(Box(60, 70, 140, 102), None, (), 8, 200, 120, YUV)
+    networks, fill = told(here)
+    regions = [region(n // 2, (here, there)[n % 2], marked(scene(n // 2))) for n in range(6)]
+    patches = SeeThrough(networks, YUV).fill(regions)
+    assert [patch.box for patch in patches] == [r.hole.box for r in regions]
+    assert sorted(fill.batches) == [3, 3]
+
+
+def test_asked_again_after_a_shortage_it_answers_the_same() -> None:
+    here = hole()
+    regions = [region(number, here, marked(scene(number))) for number in range(4)]
+    smooth, short = SeeThrough(told(here)[0], YUV), SeeThrough(told(here, failures=1)[0], YUV)
+    with pytest.raises(MemoryError):
+        short.fill(regions)
+    for one, two in zip(smooth.fill(regions), short.fill(regions), strict=True):
+        assert np.array_equal(one.planes[0], two.planes[0])
+    assert short._places.keys() == smooth._places.keys()
+
+
+def test_another_mark_is_not_taken_for_known() -> None:
+    other = Box(40, 66, 120, 78)
+    here = hole((other,))
+    patch = SeeThrough(told(here)[0], YUV).fill([region(0, here, marked(scene(0)))])[0]
+    assert patch.variance is not None
+    shared = other.intersection(here.box)
+    assert (patch.variance[shared.within(here.box)] > KNOWN).all()
+
+
+def test_places_without_a_mark_are_forgotten() -> None:
+    here = hole()
+    see_through = SeeThrough(told(here)[0], YUV)
+    see_through.fill([region(0, here, marked(scene(0)))])
+    there = Hole(Box(60, 70, 140, 102), None, (), 8, 200, 120, YUV)
+    see_through.fill([region(1000, there, marked(scene(0)))])
+    assert list(see_through._places) == [there.box]
+
+
+@pytest.mark.parametrize("name", [MATTE, FILL])
+def test_both_runtimes_give_the_same(name: str) -> None:
+    onnx = OnnxNetwork(builtin_weights("onnx", name), threads=1)
+    torch = TorchNetwork(builtin_weights("safetensors", name), "cpu", half=True, compile=False)
+    channels = {MATTE: 17, FILL: 16}[name]
+    batch = np.random.default_rng(3).uniform(-0.5, 0.5, (2, channels, 24, 44)).astype(np.float32)
+    assert np.abs(onnx(batch) - torch(batch)).max() < 1e-3
+    assert onnx(batch).shape == (2, 10, 24, 44)
+
+
+def test_the_networks_are_small_and_pinned() -> None:
+    folder = resources.files("sorawm_pipeline.models")
+    models = json.loads(folder.joinpath("models.json").read_text())["models"]
+    for name in (MATTE, FILL):
+        for file in models[name]["files"].values():
+            assert file["bytes"] < 10_000_000
+        assert builtin_weights("onnx", name).sha256 == models[name]["files"]["onnx"]["sha256"]
+
+
+def drawn() -> Floats:
+    """The opacity (120, 200) of a badge and a word."""
+    alpha = np.zeros((120, 200), np.uint8)
+    cv2.circle(alpha, (54, 46), 14, 255, -1, cv2.LINE_AA)
+    cv2.putText(alpha, "Mark", (72, 54), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 3, cv2.LINE_AA)
+    return alpha.astype(np.float32) / 255 * OPACITY
+
+
+def test_the_built_in_networks_see_more_than_a_blind_fill() -> None:
+    here, alpha = hole(), drawn()
+    regions = []
+    for number in range(8):
+        luma, *chroma = scene(number)
+        over = np.rint(luma * (1 - alpha) + WHITE * alpha).astype(np.uint8)
+        regions.append(region(number, here, (over, *chroma)))
+    truth = np.stack([region(n, here, scene(n)).planes[0] for n in range(8)])
+    box = here.box
+    covered = alpha[box.y0 : box.y1, box.x0 : box.x1] > 0.02
+    blind = plain_inpainter("telea")
+    assert blind is not None
+    errors = {}
+    networks = load_networks(threads=1)
+    for name, inpainter in (("blind", blind), ("see-through", SeeThrough(networks, YUV))):
+        filled = np.stack([patch.planes[0] for patch in inpainter.fill(regions)])
+        errors[name] = float(np.mean((filled.astype(float) - truth)[:, covered] ** 2))
+    assert errors["see-through"] < 0.5 * errors["blind"]
