@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,7 +81,7 @@ class Lama:
 
     def _filled(self, regions: Sequence[Region]) -> list[Patch]:
         pictures = np.stack([to_rgb(region.planes, self._layout) for region in regions])
-        masks = np.stack([(region.hole.masks[0] > 0)[None] for region in regions])
+        masks = np.stack([_hidden(region) for region in regions])
         high, wide = pictures.shape[2:]
         edges = [(0, 0), (0, 0), (0, -high % MODULO), (0, -wide % MODULO)]
         output = self._network(
@@ -91,6 +92,16 @@ class Lama:
             region.hole.patch(from_rgb(picture, region.planes, self._layout))
             for region, picture in zip(regions, output.clip(0, 1), strict=True)
         ]
+
+
+def _hidden(region: Region) -> NDArray[np.bool_]:
+    """The pixels (1, h, w) of which some plane is hidden: upsampled chroma reaches over luma."""
+    high, wide = region.planes[0].shape
+    planes = [
+        cv2.resize(mask, (wide, high), interpolation=cv2.INTER_LINEAR) > 0
+        for mask in region.hole.masks
+    ]
+    return np.asarray(np.any(planes, axis=0))[None]
 
 
 def _onnx(path: Path) -> Network:

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import ModelError
-from sorawm_pipeline.media.frame import Box, Patch
+from sorawm_pipeline.media.frame import Box, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
-from sorawm_pipeline.media.planes import PixelLayout
+from sorawm_pipeline.media.planes import PixelLayout, rounded_like
 from sorawm_pipeline.vision.grid import from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
-from sorawm_pipeline.vision.restore import CONTEXT, Hole, Region
+from sorawm_pipeline.vision.restore import CONTEXT, Hole, Region, membrane
 from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
 Floats = NDArray[np.float32]
@@ -57,6 +57,9 @@ is much the same in the next one, whose own inversion it is added to."""
 
 NOISE = 6.0
 """Error, in 8-bit steps, of a decoded sample; inverted, it grows as less light comes through."""
+
+PAINTED = 900.0
+"""Variance of a fill that is painted from its rim: it helps out where the network is less sure."""
 
 SUREST = 1.0
 """Least variance, in squared 8-bit steps, that a covered sample is given."""
@@ -269,7 +272,10 @@ class SeeThrough:
 
     def _patch(self, region: Region, picture: Floats, alpha: Floats, doubt: Floats) -> Patch:
         shape = region.planes[0].shape
+        unsure = luma_of(doubt, shape)
         planes = from_grid(picture, region.planes, self._layout)
+        if unsure.max() > PAINTED:
+            planes = tuple(map(_painted, planes, region.planes, region.hole.masks, [unsure] * 3))
         cover = luma_of(alpha, shape)
         hidden = region.hole.masks[0] > 0
         covered = ((cover > COVERED) & hidden).astype(np.uint8)
@@ -278,7 +284,7 @@ class SeeThrough:
         soft = np.rint(np.clip(1 - distance / SOFT, 0, 1) * OPAQUE).astype(np.uint16)
         soft = np.minimum(soft, region.hole.alpha[0])
         known = (covered == 0) & ~region.hole.others
-        variance = np.where(known, np.float32(KNOWN), np.maximum(luma_of(doubt, shape), SUREST))
+        variance = np.where(known, np.float32(KNOWN), np.maximum(unsure, SUREST))
         return Patch(region.hole.box, planes, chroma_alpha(soft, self._layout), variance)
 
 
@@ -304,6 +310,16 @@ def inverted(marked: Floats, alpha: Floats, tone: Floats) -> Floats:
     cover = np.concatenate([alpha, mean, mean], 1)
     under = (marked - cover * tone) / np.maximum(1 - cover, np.float32(STEEPEST))
     return np.asarray(np.clip(under, 0, 1), np.float32)
+
+
+def _painted(seen: Plane, marked: Plane, hole: NDArray[np.uint8], unsure: Floats) -> Plane:
+    """What was seen, the less of it the less sure it is, over what the rim of the hole suggests."""
+    surface = membrane(marked.astype(np.float32), hole == 0)
+    high, wide = seen.shape
+    doubt = cv2.resize(unsure, (wide, high), interpolation=cv2.INTER_AREA)
+    share = np.clip(doubt / (doubt + np.float32(PAINTED)), 0, 1)
+    share *= (doubt > PAINTED / 4) & (hole > 0)
+    return rounded_like(seen + share * (surface - seen), seen)
 
 
 def _between(times: Sequence[float], keys: Floats, wanted: Sequence[float]) -> Floats:
