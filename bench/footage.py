@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -30,12 +31,14 @@ class Footage:
         camera: how a photograph is filmed; a film is what it is.
         guest: photograph from which a disc is cut that wanders through the picture.
         noise: standard deviation of the sensor's noise over a photograph, of 255.
+        start: first frame of a film.
     """
 
     file: str
     camera: Camera = "film"
     guest: str | None = None
     noise: float = 0.7
+    start: int = 0
 
     @property
     def files(self) -> list[str]:
@@ -49,7 +52,7 @@ def footage(what: Footage, sources: Path, size: tuple[int, int], count: int) -> 
     """
     path = sources / what.file
     if path.suffix.lower() in FILMS:
-        yield from _film(path, size, count)
+        yield from _film(path, size, count, what.start)
         return
     photo = _covering(path, size, ROOM[what.camera])
     guest = _covering(sources / what.guest, (160, 160), 1.0) if what.guest else None
@@ -76,10 +79,10 @@ def rgb_of(picture: Pixels) -> Pixels:
     return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
-def _film(path: Path, size: tuple[int, int], count: int) -> Iterator[Pixels]:
+def _film(path: Path, size: tuple[int, int], count: int, start: int) -> Iterator[Pixels]:
     shown: list[Pixels] = []
     with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
+        for frame in islice(container.decode(video=0), start, None):
             rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             shown.append(i420(_centred(rgb, size)))
             if len(shown) == count:

@@ -250,7 +250,7 @@ def logo(look: Look, short_side: int) -> tuple[Pixels, Pixels]:
     cover = Image.new("L", size)
     pen, draw = ImageDraw.Draw(ink), ImageDraw.Draw(cover)
     width, height = size
-    font = ImageFont.load_default(height * 0.4)
+    font = ImageFont.load_default(height * 0.32)
     disc = (height * 0.15, height * 0.15, height * 0.85, height * 0.85)
     at = (height, height / 2)
     if look.kind == "opaque":

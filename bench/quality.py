@@ -35,6 +35,7 @@ import numpy as np
 from figures import Sums, Truth, psnr
 from fills import FILLS, Fill
 from scenes import QUICK, SCENES, Bench, Planes, Scene, cut
+from sheets import contact_sheet
 from through import Cleaned, outside_psnr, plain_ms, processed
 
 from sorawm_pipeline import PipelineConfig
@@ -96,6 +97,8 @@ def measured(scene: Scene, arguments: argparse.Namespace, fills: dict[str, Fill]
         methods[name] = {key: round(value, 4) for key, value in figures.items()} | outside
         results[name] = regions
         print(line(scene.spec.name, name, methods[name]), flush=True)
+    if arguments.sheets:
+        contact_sheet(arguments.output / f"sheet-{scene.spec.name}.png", scene, results)
     found: dict[str, Any] = {
         "kind": scene.spec.kind,
         "size": f"{scene.size[0]}x{scene.size[1]}",
@@ -202,6 +205,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda t: t.split(","), help="names or kinds of scenes")
     parser.add_argument("--methods", type=lambda t: t.split(","), default=METHODS.split(","))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--sheets", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--find", action="store_true", help="with the built-in detector")
     parser.add_argument("--plain", action=argparse.BooleanOptionalAction, help="time decode+encode")
     arguments = parser.parse_args()

@@ -91,14 +91,14 @@ def _table() -> dict[str, Spec]:
         Spec("water-birds", Footage("birds.jpg", "ripple"), wide, 23),
         Spec("water-reef", Footage("reef.jpg", "ripple"), tall, 18),
         Spec("cartoon-bunny", Footage("bigbuckbunny.mp4"), wide, 23, preset="medium"),
-        Spec("dark-dinner", Footage("megamind.avi"), (718, 526), 28),
+        Spec("dark-dinner", Footage("megamind.avi", start=85), (718, 526), 28),
         Spec("dark-night", Footage("night.jpg", "pan", noise=1.5), (960, 540), 23),
         Spec("text-page", Footage("text-page.mp4"), wide, 23),
         Spec("edge-dune", Footage("dune.jpg", "handheld"), tall, 23, Look(beyond=0.3)),
-        Spec("cut-bikes", Footage("bikes.mp4"), small, 23),
+        Spec("cut-bikes", Footage("bikes.mp4", start=60), small, 23),
         Spec("opaque-box", Footage("box.mp4"), small, 23, Look("opaque")),
         Spec("opaque-city", Footage("city.jpg", "zoom"), (854, 480), 28, Look("opaque")),
-        Spec("translucent-dune", Footage("dune.jpg", "pan"), wide, 23, Look("translucent")),
+        Spec("translucent-giraffe", Footage("giraffe.jpg", "pan"), wide, 23, Look("translucent")),
         Spec("time-kangaroo", Footage("kangaroo.jpg", "handheld"), wide, 23, Look("time")),
         Spec("time-street", Footage("vtest.avi"), (768, 576), 18, Look("bar")),
     ]
@@ -220,7 +220,7 @@ class Bench:
         clean = base / f"clean-{spec.crf}-{spec.preset}.mp4"
         if not clean.exists():
             _published(clean, lambda path: encode(path, truth, spec.size, spec))
-        look = _digest([asdict(spec.look), spec.crf, spec.preset, self._start])
+        look = _digest([asdict(spec.look), spec.crf, spec.preset, self._start, VERSION])
         folder = base / f"{spec.look.kind}-{spec.crf}-{look}"
         clip = folder / "marked.mp4"
         if not clip.exists():

@@ -37,8 +37,8 @@ LINKED = {
 }
 ARCHIVED = {
     "0679042f290d4285": "reef.jpg",
-    "bd7b104b7a3648e3": "giraffe.jpg",
-    "c39a4a32f9b11679": "birds.jpg",
+    "bd7b104b7a3648e3": "birds.jpg",
+    "c39a4a32f9b11679": "giraffe.jpg",
     "0ec6b67141d647b8": "sheep.jpg",
     "8bc52bb4b5ae2d38": "wall.jpg",
     "0494d673fdf149a8": "castle.jpg",
