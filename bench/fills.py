@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from overlays import Run
-from scenes import Planes, Scene, cut
+from pictures import Planes, boxed, cut, i420, packed, planes, rgb_of
+from scenes import Scene
 
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -18,6 +19,8 @@ Fill = Callable[[Scene, Run], Planes]
 GENEROUS = 3
 """Pixels around the true mask that the baselines fill too, because compression smears the mark."""
 RADIUS = 3
+SEEN = 96
+"""Pixels around a mark's box that LaMa sees."""
 SEEN_THROUGH = 0.9
 """Alpha from which inverting says nothing and the place is painted."""
 
@@ -108,7 +111,40 @@ FILLS: dict[str, Fill] = {
 def lama(path: Path, frames: int) -> Fill:
     """A LaMa TorchScript file over the first `frames` frames of each run: RGB and mask, 0 to 1.
 
-    It sees 96 pixels around the mark. Suvorov et al., "Resolution-robust large mask inpainting
+    Suvorov et al., "Resolution-robust large mask inpainting
     with Fourier convolutions", 2022.
     """
-    raise SystemExit(f"{path}: not yet, {frames}")
+    import torch
+
+    network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+
+    def one(rgb: Pixels, hole: Bools) -> Pixels:
+        """RGB (h, w, 3) filled; the network takes sides that are multiples of 8."""
+        height, width = hole.shape
+        pads = ((0, -height % 8), (0, -width % 8))
+        padded = np.pad(rgb, (*pads, (0, 0)), "symmetric"), np.pad(hole, pads, "symmetric")
+        picture = torch.from_numpy(padded[0]).permute(2, 0, 1)[None].float() / 255
+        mask = torch.from_numpy(padded[1])[None, None].float()
+        with torch.inference_mode():
+            made = network(picture, mask)[0].permute(1, 2, 0).clamp(0, 1) * 255
+        return np.asarray(made.round().byte().numpy()[:height, :width], np.uint8)
+
+    def fill(scene: Scene, run: Run) -> Planes:
+        count = min(frames, run.count)
+        seen = run.box.grown(SEEN).aligned(2, 2).clipped(*scene.size)
+        marked = cut(scene.marked, scene.size, run.region, slice(run.first, run.first + count))
+        around = cut(scene.marked, scene.size, seen, slice(run.first, run.first + count))
+        hole = holes(run)[:count]
+        masks = hole, quartered(hole), quartered(hole)
+        for index in range(count):
+            where = np.zeros((seen.height, seen.width), np.bool_)
+            where[run.region.within(seen)] = hole[index]
+            y, u, v = around
+            rgb = rgb_of(packed((y[index:], u[index:], v[index:])))
+            filled = planes(i420(one(rgb, where))[None], (seen.width, seen.height))
+            inner = boxed(filled, run.region, seen)
+            for made, mask, result in zip(inner, masks, marked, strict=True):
+                result[index][mask[index]] = made[0][mask[index]]
+        return marked
+
+    return fill

@@ -13,9 +13,8 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pictures import Pixels, i420
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 Camera = Literal["film", "still", "pan", "handheld", "zoom", "sway", "ripple"]
 FILMS = {".mp4", ".avi", ".mpeg", ".mkv"}
 ROOM = {"still": 1.0, "zoom": 1.0, "pan": 1.3, "handheld": 1.06, "sway": 1.04, "ripple": 1.04}
@@ -65,18 +64,6 @@ def footage(what: Footage, sources: Path, size: tuple[int, int], count: int) -> 
             grain = rng.standard_normal(picture.shape, np.float32) * np.float32(what.noise)
             picture = np.clip(np.rint(picture + grain), 0, 255).astype(np.uint8)
         yield i420(picture)
-
-
-def i420(rgb: Pixels) -> Pixels:
-    """RGB (h, w, 3) as I420 (h * 3/2, w), limited range, BT.601."""
-    frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-    return np.asarray(frame.reformat(format="yuv420p").to_ndarray(), np.uint8)
-
-
-def rgb_of(picture: Pixels) -> Pixels:
-    """I420 (h * 3/2, w) as RGB (h, w, 3)."""
-    frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
-    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def _film(path: Path, size: tuple[int, int], count: int, start: int) -> Iterator[Pixels]:

@@ -25,6 +25,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -33,9 +34,12 @@ import av
 import cv2
 import numpy as np
 from figures import Sums, Truth, psnr
-from fills import FILLS, Fill
-from scenes import QUICK, SCENES, Bench, Planes, Scene, cut
+from fills import FILLS, Fill, lama
+from pictures import Planes, cut
+from scenes import QUICK, SCENES, Bench, Scene
 from sheets import contact_sheet
+from sweeps import swept
+from tables import markdown
 from through import Cleaned, outside_psnr, plain_ms, processed
 
 from sorawm_pipeline import PipelineConfig
@@ -79,24 +83,45 @@ def filled(scene: Scene, fill: Fill) -> tuple[list[Planes], float]:
     return results, (time.perf_counter() - began) / max(1, frames) * 1e3
 
 
-def measured(scene: Scene, arguments: argparse.Namespace, fills: dict[str, Fill]) -> dict[str, Any]:
-    """All methods over one scene, one line printed for each."""
-    margin = PipelineConfig.load_yaml("{}", overrides=arguments.set).inpaint.margin
-    prepared = truths(scene, margin)
-    methods: dict[str, dict[str, Any]] = {}
-    results: dict[str, list[Planes]] = {}
-    for name in arguments.methods:
-        if name == "ours":
-            cleaned = processed(scene, scene.folder, arguments.set, arguments.find)
-            regions, cost = cleaned.regions(scene), cleaned.fill_ms
-            outside = _outside(scene, cleaned, margin)
-        else:
-            regions, cost = filled(scene, fills[name])
-            outside = {}
-        figures: dict[str, Any] = {**judged(prepared, regions), "ms_per_marked_frame": cost}
-        methods[name] = {key: round(value, 4) for key, value in figures.items()} | outside
-        results[name] = regions
-        print(line(scene.spec.name, name, methods[name]), flush=True)
+@dataclass(frozen=True)
+class Session:
+    """How scenes are measured.
+
+    Args:
+        fills: the baselines by name.
+        overrides: of the program's configuration, KEY=VALUE.
+        find: with the built-in detector instead of given boxes.
+    """
+
+    fills: dict[str, Fill]
+    overrides: Sequence[str]
+    find: bool
+
+    def methods(
+        self, scene: Scene, names: Sequence[str]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, list[Planes]]]:
+        """Figures and restored regions of methods, one line printed for each."""
+        margin = PipelineConfig.load_yaml("{}", overrides=self.overrides).inpaint.margin
+        prepared = truths(scene, margin)
+        found: dict[str, dict[str, Any]] = {}
+        results: dict[str, list[Planes]] = {}
+        for name in names:
+            outside: dict[str, Any] = {}
+            if name == "ours":
+                cleaned = processed(scene, scene.folder, self.overrides, self.find)
+                results[name], cost = cleaned.regions(scene), cleaned.fill_ms
+                outside = _outside(scene, cleaned, margin)
+            else:
+                results[name], cost = filled(scene, self.fills[name])
+            figures = {**judged(prepared, results[name]), "ms_per_marked_frame": cost}
+            found[name] = {key: round(value, 4) for key, value in figures.items()} | outside
+            print(line(scene.spec.name, name, found[name]), flush=True)
+        return found, results
+
+
+def measured(scene: Scene, session: Session, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One scene's entry in the result."""
+    methods, results = session.methods(scene, arguments.methods)
     if arguments.sheets:
         contact_sheet(arguments.output / f"sheet-{scene.spec.name}.png", scene, results)
     found: dict[str, Any] = {
@@ -168,14 +193,21 @@ def main() -> None:
     frames = arguments.frames or (QUICK if arguments.quick else FULL)
     bench = Bench(arguments.work or output / "work", arguments.sources, arguments.mark, frames)
     fills = dict(FILLS)
+    if arguments.lama:
+        fills["lama"] = lama(arguments.lama, arguments.lama_frames)
+        arguments.methods.append("lama")
+    session = Session(fills, arguments.set, arguments.find)
     result: dict[str, Any] = {"environment": environment(), "frames": frames, "scenes": {}}
     for name in arguments.only or SCENES:
         spec = SCENES[name]
         if missing := bench.missing(spec):
             print(f"{name:18} left out: {', '.join(missing)} not among the sources", flush=True)
             continue
-        result["scenes"][name] = measured(bench.scene(spec), arguments, fills)
+        result["scenes"][name] = measured(bench.scene(spec), session, arguments)
     summarise(result)
+    (output / "quality.md").write_text(markdown(result))
+    if arguments.sweeps:
+        result["sweeps"] = swept(bench, lambda *of: session.methods(*of)[0], output)
     (output / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -205,12 +237,17 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda t: t.split(","), help="names or kinds of scenes")
     parser.add_argument("--methods", type=lambda t: t.split(","), default=METHODS.split(","))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--lama", type=Path, help="a LaMa TorchScript file")
+    parser.add_argument("--lama-frames", type=int, default=5, help="of each run, for it is slow")
+    parser.add_argument("--sweeps", action="store_true", help="plot opacity, CRF and mark size")
     parser.add_argument("--sheets", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--find", action="store_true", help="with the built-in detector")
     parser.add_argument("--plain", action=argparse.BooleanOptionalAction, help="time decode+encode")
     arguments = parser.parse_args()
     if arguments.plain is None:
         arguments.plain = not arguments.quick
+    if unknown := set(arguments.methods) - {"ours", *FILLS}:
+        parser.error(f"no method {', '.join(unknown)}; there are ours, {', '.join(FILLS)}")
     if arguments.only:
         wanted = set(arguments.only)
         arguments.only = [n for n, s in SCENES.items() if n in wanted or s.kind in wanted]

@@ -1,6 +1,6 @@
 """The scenes of the restoration bench: which they are, how they are made, how they are loaded.
 
-    from scenes import SCENES, Bench
+    from scenes import SCENES, Bench, cut
     scene = Bench(work, sources, mark, frames=60).scene(SCENES["pan-hills"])
     run = scene.runs[0]
     marked = cut(scene.marked, scene.size, run.region, run.frames)  # Y, U, V of the decoded clip
@@ -22,24 +22,20 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+from drawn import Look
 from footage import Footage, footage
-from numpy.typing import NDArray
-from overlays import Look, Run, tracks
+from overlays import Run, tracks
+from pictures import Pixels, cut, decoded, encode, planes
 
 from sorawm_pipeline.media.frame import Box
 
-Pixels = NDArray[np.uint8]
-Planes = tuple[Pixels, Pixels, Pixels]
-"""Y (n, h, w), U and V (n, h/2, w/2)."""
+__all__ = ["SCENES", "Bench", "Run", "Scene", "Spec", "cut", "planes", "varied"]
 
-FPS = 30
 VERSION = 1
 """Counted up when the same description gives other pixels."""
 QUICK = 60
@@ -108,52 +104,6 @@ def _table() -> dict[str, Spec]:
 SCENES = _table()
 
 
-def planes(pictures: Pixels, size: tuple[int, int]) -> Planes:
-    """Views of the planes of I420 pictures (n, h * 3/2, w)."""
-    width, height = size
-    flat = pictures.reshape(len(pictures), -1)
-    area, half = width * height, (len(pictures), height // 2, width // 2)
-    return (
-        flat[:, :area].reshape(-1, height, width),
-        flat[:, area : area * 5 // 4].reshape(half),
-        flat[:, area * 5 // 4 :].reshape(half),
-    )
-
-
-def cut(pictures: Pixels, size: tuple[int, int], box: Box, frames: slice) -> Planes:
-    """Copies of the samples under an even-cornered `box` of some frames."""
-    luma, u, v = planes(pictures[frames], size)
-    half = Box(box.x0 // 2, box.y0 // 2, box.x1 // 2, box.y1 // 2)
-    whole = Box(0, 0, *size)
-    rows, columns = box.within(whole)
-    chroma = half.within(whole)
-    return (
-        luma[:, rows, columns].copy(),
-        u[:, chroma[0], chroma[1]].copy(),
-        v[:, chroma[0], chroma[1]].copy(),
-    )
-
-
-def decoded(path: Path) -> Pixels:
-    """All frames of a yuv420p clip as I420 (n, h * 3/2, w)."""
-    with av.open(str(path)) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        frames = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
-    return np.stack(frames).astype(np.uint8, copy=False)
-
-
-def encode(path: Path, frames: Iterable[Pixels], size: tuple[int, int], spec: Spec) -> None:
-    """Compress I420 pictures (h * 3/2, w) as the scene says."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(FPS))
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(spec.crf), "preset": spec.preset, "g": str(FPS)}
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="yuv420p")))
-        container.mux(stream.encode(None))
-
-
 @dataclass(frozen=True)
 class Scene:
     """A scene that has been made.
@@ -219,7 +169,7 @@ class Bench:
         truth = self._truth(spec, base)
         clean = base / f"clean-{spec.crf}-{spec.preset}.mp4"
         if not clean.exists():
-            _published(clean, lambda path: encode(path, truth, spec.size, spec))
+            _published(clean, lambda path: encode(path, truth, spec.size, spec.crf, spec.preset))
         look = _digest([asdict(spec.look), spec.crf, spec.preset, self._start, VERSION])
         folder = base / f"{spec.look.kind}-{spec.crf}-{look}"
         clip = folder / "marked.mp4"
@@ -229,7 +179,7 @@ class Bench:
             for number, run in enumerate(runs):
                 run.save(folder / f"run-{number:02}.npz")
             frames = laid(truth, spec.size, runs)
-            _published(clip, lambda path: encode(path, frames, spec.size, spec))
+            _published(clip, lambda path: encode(path, frames, spec.size, spec.crf, spec.preset))
         stored = tuple(Run.load(path) for path in sorted(folder.glob("run-*.npz")))
         cuts = tuple(json.loads((base / "cuts.json").read_text()))
         return Scene(spec, folder, clip, clean, truth, stored, cuts)

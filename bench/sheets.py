@@ -7,13 +7,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from footage import rgb_of
 from numpy.typing import NDArray
-from scenes import Planes, Scene, cut
+from pictures import Planes, cut, packed, rgb_of
+from scenes import Scene
 
 Pixels = NDArray[np.uint8]
 
-COLUMNS = ("ours", "telea", "nearest", "inversion")
+COLUMNS = ("ours", "telea", "nearest", "lama", "inversion")
 """Beside the input and the truth, as far as they were run."""
 LABEL = 18
 WIDEST = 420  # pixels of an enlarged crop
@@ -38,7 +38,10 @@ def contact_sheet(path: Path, scene: Scene, results: Mapping[str, Sequence[Plane
         }
         for name in shown:
             y, u, v = results[name][number]
-            cells[name] = y[index : index + 1], u[index : index + 1], v[index : index + 1]
+            if index < len(y):  # some methods are run over the first frames only
+                cells[name] = y[index:], u[index:], v[index:]
+            else:
+                cells[name] = np.zeros_like(y[:1]), np.zeros_like(u[:1]), np.zeros_like(v[:1])
         labels = [f"{title} {run.first + index}", *list(cells)[1:]]
         rows.append(np.hstack([_cell(c, t) for c, t in zip(cells.values(), labels, strict=True)]))
     across = max(row.shape[1] for row in rows)
@@ -73,12 +76,6 @@ def _cell(planes: Planes, label: str) -> Pixels:
     return np.asarray(cell, np.uint8)
 
 
-def packed(planes: Planes) -> Pixels:
-    """The first picture of some planes as I420 (h * 3/2, w)."""
-    flat = np.concatenate([plane[0].ravel() for plane in planes])
-    return flat.reshape(-1, planes[0].shape[2])
-
-
 def plot(path: Path, title: str, unit: str, curves: Mapping[str, Mapping[float, float]]) -> None:
     """PSNR inside over what was swept, one curve for each scene and method; saved as PNG."""
     import matplotlib as mpl
@@ -94,9 +91,8 @@ def plot(path: Path, title: str, unit: str, curves: Mapping[str, Mapping[float, 
         scene, _, method = name.rpartition(" ")
         colour = colours.setdefault(scene, f"C{len(colours)}")
         style = styles.get(method, (0, (1, 4)))
-        axes.plot(
-            list(points), list(points.values()), color=colour, linestyle=style, marker=".", label=name
-        )
+        x, y = list(points), list(points.values())
+        axes.plot(x, y, color=colour, linestyle=style, marker=".", label=name)
     axes.set_xlabel(unit)
     axes.set_ylabel("PSNR inside the mask, dB")
     axes.set_title(title)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scenes import FPS, Planes, Scene, cut, decoded, planes
+from pictures import FPS, Planes, cut, decoded, planes
+from scenes import Scene
 
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.media.frame import Box
