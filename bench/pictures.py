@@ -64,12 +64,23 @@ def packed(pictures: Planes) -> Pixels:
     return flat.reshape(-1, pictures[0].shape[2])
 
 
-def decoded(path: Path) -> Pixels:
-    """All frames of a yuv420p clip as I420 (n, h * 3/2, w)."""
+def decoded(path: Path, size: tuple[int, int], count: int) -> Pixels:
+    """The frames of a yuv420p clip as I420 (n, h * 3/2, w).
+
+    Raises:
+        ValueError: there are not `count` of them.
+    """
+    pictures = np.empty((count, size[1] * 3 // 2, size[0]), np.uint8)
+    number = 0
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "AUTO"
-        frames = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
-    return np.stack(frames).astype(np.uint8, copy=False)
+        for frame in container.decode(video=0):
+            if number < count:
+                pictures[number] = frame.to_ndarray(format="yuv420p")
+            number += 1
+    if number != count:
+        raise ValueError(f"{path} has {number} frames, expected {count}")
+    return pictures
 
 
 def encode(

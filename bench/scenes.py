@@ -136,12 +136,12 @@ class Scene:
     @cached_property
     def marked(self) -> Pixels:
         """The decoded composite, I420 (n, h * 3/2, w)."""
-        return decoded(self.clip)
+        return decoded(self.clip, self.size, len(self.truth))
 
     @cached_property
     def floor(self) -> Pixels:
         """The decoded compressed truth, I420 (n, h * 3/2, w)."""
-        return decoded(self.floor_clip)
+        return decoded(self.floor_clip, self.size, len(self.truth))
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def processed(
     config = configured(scene, overrides, find)
     path = output / "cleaned.mkv"
     report = asyncio.run(Pipeline(config).process(scene.clip, path, overwrite=True))
-    pictures = decoded(path)
+    pictures = decoded(path, scene.size, len(scene.truth))
     path.unlink()
     astray = _astray(scene, pictures, config.inpaint.margin, report if find else None)
     busy = sum(report.stages[name].busy_s for name in ("inpaint", "temporal"))
