@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from marked_runs import Run
 from numpy.typing import NDArray
-from overlays import Run
 from pictures import Planes, boxed, cut, i420, packed, planes, rgb_of
 from scenes import Scene
 

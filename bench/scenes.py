@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from drawn import Look
 from footage import Footage, footage
-from overlays import Run, tracks
+from marked_runs import Run, tracks
 from pictures import Pixels, cut, decoded, encode, planes
 
 from sorawm_pipeline.media.frame import Box

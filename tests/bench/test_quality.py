@@ -10,8 +10,8 @@ import pytest
 from drawn import Kind, Look, logo, time_stamp
 from figures import Outline, Truth, psnr
 from footage import Footage, footage
+from marked_runs import Run, tracks
 from numpy.typing import NDArray
-from overlays import Run, tracks
 from pictures import Planes, boxed, cut, packed, planes
 from scenes import cuts_in, laid
 from tables import markdown
