@@ -83,7 +83,7 @@ def plot(path: Path, title: str, unit: str, curves: Mapping[str, Mapping[float, 
     mpl.use("Agg")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.add_subplot()
     colours: dict[str, str] = {}
     styles = {"ours": "-", "telea": ":", "inversion": "--", "floor": "-."}
@@ -97,5 +97,5 @@ def plot(path: Path, title: str, unit: str, curves: Mapping[str, Mapping[float, 
     axes.set_ylabel("PSNR inside the mask, dB")
     axes.set_title(title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=6)
+    figure.legend(loc="outside lower center", ncols=len(colours), fontsize=6)
     figure.savefig(path, dpi=130)

@@ -18,12 +18,13 @@ Measure = Callable[[Scene, Sequence[str]], dict[str, dict[str, float]]]
 def variants(spec: Spec) -> dict[str, list[tuple[float, Spec]]]:
     """What is swept over a scene, and the values on the plot's axis."""
     return {
-        "opacity": [(100 * o, varied(spec, opacity=o)) for o in (0.4, 0.55, 0.7, 0.85, 1.0)],
+        "opacity": [(round(100 * o), varied(spec, opacity=o)) for o in (0.4, 0.55, 0.7, 0.85, 1.0)],
         "crf": [(crf, varied(spec, crf=crf)) for crf in (18, 23, 28, 33)],
         "size": [(width, varied(spec, width=width)) for width in (60, 100, 150, 220, 300)],
     }
 
 
+TITLES = {"opacity": "opacity", "crf": "compression", "size": "size of the mark"}
 UNITS = {
     "opacity": "opacity of the mark, %",
     "crf": "x264 CRF",
@@ -51,5 +52,5 @@ def swept(bench: Bench, measure: Measure, output: Path) -> dict[str, Any]:
                     curve = result[sweep].setdefault(f"{name} {method}", {})
                     curve[value] = figures["psnr_inside"]
     for sweep, curves in result.items():
-        plot(output / f"sweep-{sweep}.png", f"Quality and {sweep}", UNITS[sweep], curves)
+        plot(output / f"sweep-{sweep}.png", f"Quality and {TITLES[sweep]}", UNITS[sweep], curves)
     return result
