@@ -251,8 +251,8 @@ def parsed() -> argparse.Namespace:
     if arguments.only:
         wanted = set(arguments.only)
         arguments.only = [n for n, s in SCENES.items() if n in wanted or s.kind in wanted]
-        if not arguments.only:
-            parser.error(f"--only takes {', '.join(SCENES)}")
+        if wanted - set(SCENES) - {s.kind for s in SCENES.values()}:
+            parser.error(f"--only takes {', '.join(SCENES)}, or what stands before their hyphens")
     return arguments
 
 
