@@ -22,8 +22,8 @@ WIDEST = 420  # pixels of an enlarged crop
 def contact_sheet(path: Path, scene: Scene, results: Mapping[str, Sequence[Planes]]) -> None:
     """Three frames (rows) around the mark: input, truth, then methods; saved as PNG.
 
-    The rows are from the middle of the first and of the last run, and the frame of `ours` (or of
-    the first method) that is farthest from the truth.
+    The rows are from the middle of two runs, and the frame of `ours` (or of the first method) that
+    is farthest from the truth.
     """
     shown = [name for name in COLUMNS if name in results]
     if not shown:
@@ -59,10 +59,12 @@ def _chosen(scene: Scene, results: Sequence[Planes]) -> list[tuple[int, int, str
             error = float((difference**2).mean()) if difference.size else 0.0
             if error > worst:
                 worst, where = error, (number, index)
-    last = len(scene.runs) - 1
-    middle = min(scene.runs[0].count, len(results[0][0])) // (2 if last else 4)
-    late = min(scene.runs[last].count, len(results[last][0])) * (2 if last else 3) // 4
-    return [(0, middle, "input"), (last, late, "input"), (*where, "worst")]
+    if len(scene.runs) == 1:
+        count = len(results[0][0])
+        return [(0, count // 4, "input"), (0, count * 3 // 4, "input"), (*where, "worst")]
+    other = len(scene.runs) // 2  # the last one is often where the first was
+    middles = [(number, len(results[number][0]) // 2, "input") for number in (0, other)]
+    return [*middles, (*where, "worst")]
 
 
 def _cell(planes: Planes, label: str) -> Pixels:
