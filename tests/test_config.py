@@ -163,7 +163,7 @@ def test_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             "temporal: {window: 2.5}",
-            "temporal.window: expected frames ahead, a whole number from 0 to 120, found 2.5",
+            "temporal.window: expected frames ahead, a whole number from 0 to 240, found 2.5",
         ),
         ("device: gpu", 'device: expected "auto", "cpu" or "cuda[:n]", found "gpu"'),
         (

@@ -32,7 +32,9 @@ def use(monkeypatch: pytest.MonkeyPatch, detector: type[WhiteDetector]) -> None:
     monkeypatch.setattr(warm, "_load", lambda config: (detector(), 0.4))
 
 
-CONFIG = PipelineConfig.load_yaml("verify: true\ninpaint: {margin: 1, method: membrane}\nencode: {quality: 'crf:4'}")
+CONFIG = PipelineConfig.load_yaml(
+    "verify: true\ninpaint: {margin: 1, method: membrane}\nencode: {quality: 'crf:4'}"
+)
 
 
 async def test_a_second_look_loads_no_second_detector(

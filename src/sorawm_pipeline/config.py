@@ -66,9 +66,9 @@ __all__ = [
 ProfileName = Literal["performance", "balanced", "quality", "compat"]
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    "performance": {"encode.preset": "superfast", "temporal.window": 8, "queues.capacity": 8},
+    "performance": {"encode.preset": "superfast", "temporal.window": 16, "queues.capacity": 8},
     "balanced": {},  # the defaults
-    "quality": {"encode.preset": "slow", "temporal.window": 32},
+    "quality": {"encode.preset": "slow", "temporal.window": 144},
     "compat": {
         "device": "cpu",
         "detect.batch": 1,

@@ -209,7 +209,7 @@ class InpaintConfig(Section):
 
 class TemporalConfig(Section):
     window: Whole = Field(
-        default=16, ge=0, le=120, description="frames ahead, a whole number from 0 to 120"
+        default=72, ge=0, le=240, description="frames ahead, a whole number from 0 to 240"
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sorawm_pipeline import __version__
-from sorawm_pipeline.budget import room_for
+from sorawm_pipeline.budget import frame_bytes, room_for
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Stage
 from sorawm_pipeline.media import provenance
@@ -41,6 +41,9 @@ from sorawm_pipeline.warm import WarmDetector
 
 AI_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media made by a trained model."""
+
+AHEAD_BYTES, LEAST_AHEAD = 256_000_000, 16
+"""Memory that frames may take while temporal looks ahead, and how many it looks ahead at least."""
 
 TRACK_WINDOW = 5
 """Frames on either side that tracks look at."""
@@ -110,7 +113,7 @@ class ClipJob:
             ConfigError: the memory budget is too small.
         """
         config, clip = self.config, self.clip
-        window = config.temporal.window
+        window = self._window()
         decode = Decode(clip, self.limits)
         held = decode.held + Detect.held_for(1, TRACK_WINDOW)
         inpainter = None
@@ -139,6 +142,11 @@ class ClipJob:
         temporal = Temporal(clip, window, room.capacity)
         encode = Encode(clip, self.limits, self.target.temporary, self.settings, room.capacity)
         return Stages(room.capacities, decode, detect, (inpaint, temporal), encode, inpainter)
+
+    def _window(self) -> int:
+        """Frames that temporal looks ahead: as configured, if they are not too large."""
+        wanted = self.config.temporal.window
+        return min(wanted, max(LEAST_AHEAD, AHEAD_BYTES // frame_bytes(self.clip)))
 
     def seal(self, stages: Stages) -> ProvenanceReport:
         """Say in the finished file, and beside it where it cannot, what it is; sign it.

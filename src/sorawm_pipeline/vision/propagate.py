@@ -35,11 +35,17 @@ under the mark too."""
 EXPECTED = 4.0
 """Misfit, in variances, that needs no other explanation than chance."""
 
+GRAIN = 12.0
+"""Most variance between frames that is put down to noise."""
+
+ALIKE = 8.0
+"""Neighbouring fills err alike: so many of them are worth one."""
+
+FAR = 0.01
+"""Share of samples that the ring as a whole counts for where none of it is near."""
+
 LOST = 200.0
 """Misfit from which what is carried counts for less than its variance: it may be anything."""
-
-TRUST = 4.0
-"""Added to variances where misfit is weighed, so that no single sample decides."""
 
 BENT = 1.5
 """Dense motion must explain a pixel so many times better than the movement as a whole."""
@@ -191,26 +197,33 @@ def _bytes(luma: Floats) -> NDArray[np.uint8]:
 
 
 def doubted(carried: Sight, here: Sight) -> Sight:
-    """A carried sight with the variance that its misfit to what is seen here gives away."""
-    misfit = np.maximum(
-        (carried.luma - here.luma) ** 2 - EXPECTED * (here.variance + carried.variance),
-        np.float32(0),
-    )
-    weight = (here.variance + np.float32(TRUST)) ** -2
-    high, wide = weight.shape
+    """A carried sight with the variance that its misfit to what is seen here gives away.
+
+    Only samples that no mark covers are evidence: a fill may err more than it says.
+    """
+    ring = (here.variance <= KNOWN).astype(np.float32)
+    squared = (carried.luma - here.luma) ** 2
+    seen = squared[ring > 0]
+    grain = min(float(np.median(seen)) / 0.455, GRAIN) if seen.size else 0.0  # chi-square's median
+    expected = EXPECTED * (here.variance + carried.variance + np.float32(grain))
+    misfit = np.maximum(squared - expected, np.float32(0)) * ring
+    high, wide = ring.shape
     half = ((wide + 1) // 2, (high + 1) // 2)
-    both = cv2.merge([weight * misfit, weight])
-    small = cv2.GaussianBlur(
-        cv2.resize(both, half, interpolation=cv2.INTER_AREA), (0, 0), SPREAD / 2
-    )
-    excess = cv2.resize(small[..., 0] / small[..., 1], (wide, high))
+    near = cv2.resize(cv2.merge([misfit, ring]), half, interpolation=cv2.INTER_AREA)
+    near = cv2.GaussianBlur(near, (0, 0), SPREAD / 2)
+    usual = misfit.sum() / max(float(ring.sum()), 1.0)
+    excess = (near[..., 0] + np.float32(FAR * usual)) / (near[..., 1] + np.float32(FAR))
+    excess = cv2.resize(excess, (wide, high))
     excess *= 1 + excess / np.float32(LOST)
     return Sight(carried.luma, carried.chroma, carried.variance + excess)
 
 
 def updated(carried: Sight, here: Sight) -> Sight:
     """A carried sight weighed against the frame's own: what travels on from here."""
-    gain = carried.variance / (carried.variance + here.variance)
+    gain = carried.variance / (
+        carried.variance
+        + here.variance * np.where(here.variance > KNOWN, np.float32(ALIKE), np.float32(1))
+    )
     left = (1 - gain) * carried.variance
     # Fills of neighbouring frames err alike: their mean is never surer than COMMON allows.
     floor = np.minimum(carried.variance, np.float32(COMMON) * here.variance)

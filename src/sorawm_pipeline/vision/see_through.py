@@ -283,7 +283,8 @@ class SeeThrough:
         distance = cv2.distanceTransform(1 - covered, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         soft = np.rint(np.clip(1 - distance / SOFT, 0, 1) * OPAQUE).astype(np.uint16)
         soft = np.minimum(soft, region.hole.alpha[0])
-        known = (covered == 0) & ~region.hole.others
+        # What the matte leaves out of the box may yet be the mark's.
+        known = ~hidden & ~region.hole.others
         variance = np.where(known, np.float32(KNOWN), np.maximum(unsure, SUREST))
         return Patch(region.hole.box, planes, chroma_alpha(soft, self._layout), variance)
 
