@@ -47,6 +47,12 @@ FAR = 0.01
 LOST = 200.0
 """Misfit from which what is carried counts for less than its variance: it may be anything."""
 
+STANDING = 0.3
+"""Mean squared change of the ring below which a scene stands, without looking for motion."""
+
+WORTH = 0.95
+"""A movement must leave no more than this share of the change that standing still leaves."""
+
 BENT = 1.5
 """Dense motion must explain a pixel so many times better than the movement as a whole."""
 
@@ -100,8 +106,18 @@ class Motion:
 
     def between(self, here: Sight, there: Sight) -> Paths:
         """The motion from `here` to `there`."""
+        ring = here.variance <= KNOWN
+        unmoved = _mismatch(here.luma, there.luma, ring)
+        if unmoved < STANDING:
+            return Paths(np.zeros((*here.luma.shape, 2), np.float32), None)
         flow = np.asarray(self._search.calc(_bytes(here.luma), _bytes(there.luma), None))
-        whole = _affine(flow, here.variance <= KNOWN)
+        whole = _affine(flow, ring)
+        moved = cv2.remap(
+            there.luma, *self._at(whole), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        # In flat surroundings flow may be anything: a movement must explain them better than none.
+        if _mismatch(here.luma, np.asarray(moved, np.float32), ring) > WORTH * unmoved:
+            whole = np.zeros_like(whole)
         for path in (flow, whole):
             path[_still(path)] = 0
         unseen = here.variance >= BLIND
@@ -184,6 +200,11 @@ def _affine(flow: Floats, known: NDArray[np.bool_]) -> Floats:
     down = ((np.arange(high) - high / 2) / high).astype(np.float32)
     whole = fit[0] + across[None, :, None] * fit[1] + down[:, None, None] * fit[2]
     return np.asarray(whole, np.float32)
+
+
+def _mismatch(one: Floats, other: Floats, ring: NDArray[np.bool_]) -> float:
+    """Mean squared difference in the ring, which is all there is if nothing is ring."""
+    return float(np.mean((one - other)[ring] ** 2)) if ring.any() else 1e9
 
 
 def _still(path: Floats) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout, rounded_like
 from sorawm_pipeline.vision.grid import from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
-from sorawm_pipeline.vision.restore import CONTEXT, Hole, Region, membrane
+from sorawm_pipeline.vision.restore import CONTEXT, DiffusionInpainter, Hole, Region, membrane
 from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
 Floats = NDArray[np.float32]
@@ -57,6 +57,10 @@ is much the same in the next one, whose own inversion it is added to."""
 
 NOISE = 6.0
 """Error, in 8-bit steps, of a decoded sample; inverted, it grows as less light comes through."""
+
+PLATE, KEPT, SIDES = 12.0, 0.4, 3
+"""A step in 8-bit levels into a mark's box that a plate has all along a side, the share of it that
+shows that the plate is still there, and the sides that must show it."""
 
 PAINTED = 900.0
 """Variance of a fill that is painted from its rim: it helps out where the network is less sure."""
@@ -196,6 +200,7 @@ class SeeThrough:
         self._networks = networks
         self._layout = layout
         self._places: dict[Box, _Place] = {}
+        self._blind = DiffusionInpainter("telea")
         self.runtime: str = networks.fill.runtime
         self.device = networks.fill.device
         self.weights_sha256: str | None = networks.fill.sha256
@@ -237,6 +242,8 @@ class SeeThrough:
         others = np.setdiff1d(np.arange(len(grids)), keys)
         clear = np.maximum(1 - alpha[others], np.float32(STEEPEST))
         doubts[others] += (np.float32(NOISE) / clear) ** 2
+        if _still_there(_on_grid(regions[-1].hole), grids.mean(0), pictures.mean(0)):
+            return self._blind.fill(regions), place
         patches = [
             self._patch(region, picture, cover, doubt)
             for region, picture, cover, doubt in zip(regions, pictures, alpha, doubts, strict=True)
@@ -311,6 +318,43 @@ def inverted(marked: Floats, alpha: Floats, tone: Floats) -> Floats:
     cover = np.concatenate([alpha, mean, mean], 1)
     under = (marked - cover * tone) / np.maximum(1 - cover, np.float32(STEEPEST))
     return np.asarray(np.clip(under, 0, 1), np.float32)
+
+
+def _still_there(box: tuple[slice, slice], before: Floats, after: Floats) -> bool:
+    """Whether a plate that fills its box (rows, columns of the grid) has kept its edges.
+
+    The networks do not know every overlay; one that they left standing is better painted over.
+
+    Args:
+        box: of the mark.
+        before: mean grid (6, h, w) of some frames.
+        after: the same, restored.
+    """
+    kept = 0
+    for was, now in zip(_steps(box, before), _steps(box, after), strict=True):
+        kept += was > PLATE / 255 and now > KEPT * was
+    return kept >= SIDES
+
+
+def _steps(box: tuple[slice, slice], grid: Floats) -> list[float]:
+    """The mean step, 0..1, into a box at each of its sides, in the channel that has most."""
+    rows, columns = box
+    sides = []
+    for turned, (first, last), along in (
+        (grid, (rows.start, rows.stop), columns),
+        (grid.transpose(0, 2, 1), (columns.start, columns.stop), rows),
+    ):
+        lines = turned[:, :, along].mean(2)
+        for inner, outer in (
+            (slice(first + 3, first + 5), slice(max(0, first - 2), first)),
+            (slice(last - 5, last - 3), slice(last, last + 2)),
+        ):
+            if lines[:, outer].shape[1] and lines[:, inner].shape[1]:
+                step = lines[:, inner].mean(1) - lines[:, outer].mean(1)
+                sides.append(float(np.abs(step).max()))
+            else:
+                sides.append(0.0)
+    return sides
 
 
 def _painted(seen: Plane, marked: Plane, hole: NDArray[np.uint8], unsure: Floats) -> Plane:
