@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from marks import Floats, Matte, fonts, icon, paste, scaled, text_alpha
+from marks import Box, Floats, Matte, fonts, icon, paste, scaled, text_alpha
 
 WORDS = """
     Live News today Subscribe the and with for Channel REC 00:12:45 2024-06-18 Free Sale Open
@@ -175,16 +175,103 @@ def lamps(rng: np.random.Generator, picture: Floats, scale: float) -> None:
             paste(picture, light, *at, rng.uniform(0.5, 1), warm)
 
 
+def buttons(rng: np.random.Generator, picture: Floats, scale: float) -> None:
+    """Round buttons of a screen (close, play, menu, radio) and switches, some beside a word."""
+    high = scale * np.exp(rng.uniform(np.log(7), np.log(40)))
+    ink, opacity = colour(rng, white=rng.random() < 0.6), rng.uniform(0.4, 1)
+    face = str(rng.choice(fonts()[0]))
+    x, y = (int(v) for v in rng.integers(0, picture.shape[0], 2))
+    for _ in range(int(rng.choice([1, 1, 2, 3, 5]))):
+        sign = np.zeros((96, 96), np.float32)
+        cv2.circle(sign, (48, 48), 46, 1.0, int(rng.choice([-1, -1, 8])), cv2.LINE_AA)
+        within = 1.0 - float(sign[48, 48])
+        a, b, thick = int(rng.integers(26, 40)), int(rng.integers(56, 70)), int(rng.integers(5, 15))
+        kind = rng.random()
+        if kind < 0.5:  # close, or plus
+            ends = [((a, a), (b, b)), ((a, b), (b, a))]
+            ends = ends if rng.random() < 0.75 else [((48, a), (48, b)), ((a, 48), (b, 48))]
+            for start, end in ends:
+                cv2.line(sign, start, end, within, thick, cv2.LINE_AA)
+        elif kind < 0.65:
+            play = np.array([(a, a - 4), (a, 100 - a), (b + 4, 48)], np.int32)
+            cv2.fillPoly(sign, [play], within, cv2.LINE_AA)
+        elif kind < 0.8:  # menu, or pause
+            for at in (32, 48, 64) if rng.random() < 0.5 else (38, 58):
+                across = rng.random() < 0.5
+                start, end = ((a, at), (b, at)) if across else ((at, a), (at, b))
+                cv2.line(sign, start, end, within, thick, cv2.LINE_AA)
+        elif kind < 0.9:
+            cv2.circle(sign, (48, 48), int(rng.integers(8, 30)), within, -1, cv2.LINE_AA)
+        else:  # a switch
+            sign = np.zeros((96, 176), np.float32)
+            cv2.line(sign, (48, 48), (128, 48), 0.5, 92, cv2.LINE_AA)
+            cv2.circle(sign, (int(rng.choice([48, 128])), 48), 40, 1.0, -1, cv2.LINE_AA)
+        paste(picture, scaled(flat(sign), high / 96), x, y, opacity, ink)
+        if rng.random() < 0.5:
+            said = text_alpha(word(rng), face, max(5, int(high * rng.uniform(0.4, 0.9))))
+            side = -said.shape[1] - 0.4 * high if rng.random() < 0.5 else 1.4 * high
+            paste(picture, flat(said), int(x + side), int(y + 0.2 * high), opacity, ink)
+        x += int(rng.choice([0, high * rng.uniform(1.1, 6)]))
+        y += int(rng.choice([0, high * rng.uniform(1.1, 3)]))
+
+
+def glows(rng: np.random.Generator, picture: Floats, scale: float) -> None:
+    """Soft lights over whatever is there: reflections, a sun, lens flare."""
+    for _ in range(int(rng.integers(1, 5))):
+        high = scale * np.exp(rng.uniform(np.log(8), np.log(70)))
+        light = np.zeros((128, 128), np.float32)
+        axes = (int(rng.integers(14, 40)), int(rng.integers(14, 40)))
+        cv2.ellipse(light, ((64, 64), axes, float(rng.uniform(0, 180))), 1.0, -1)
+        light = np.asarray(cv2.GaussianBlur(light, (0, 0), rng.uniform(2, 16)), np.float32)
+        x, y = (int(v) for v in rng.integers(-10, picture.shape[0], 2))
+        ink = colour(rng, white=rng.random() < 0.8)
+        paste(picture, scaled(flat(light), high / 64), x, y, rng.uniform(0.3, 1), ink)
+
+
 def clutter(rng: np.random.Generator, picture: Floats, scale: float) -> None:
     """Paint one kind of such things in place; `scale` is native pixels per detector pixel."""
-    kinds = (lines, lone_words, logos, pale_things, lamps)
-    kinds[int(rng.choice(5, p=[0.26, 0.22, 0.24, 0.2, 0.08]))](rng, picture, scale)
+    kinds = (lines, lone_words, logos, pale_things, lamps, buttons, glows)
+    kinds[int(rng.choice(7, p=[0.2, 0.18, 0.2, 0.14, 0.06, 0.14, 0.08]))](rng, picture, scale)
 
 
-def page(rng: np.random.Generator, size: int) -> Floats:
-    """A screen or printed page (size, size, 3): headings, columns of text, boxes, badges."""
-    dark = rng.random() < 0.35
+def heading(rng: np.random.Generator, picture: Floats, box: Box) -> None:
+    """Letters of a mark's own size across the box where it will lie: a heading, score or subtitle.
+
+    Often on a bar, sometimes outlined as subtitles are or behind a sign like the mark's own.
+    """
+    left, top, _, bottom = box
+    high = (bottom - top) * rng.uniform(0.45, 1.3)
+    white = rng.random() < 0.6
+    ink = colour(rng, white=True) if white else rng.uniform(0, 110, 3).astype(np.float32)
+    face = str(rng.choice(fonts()[0 if rng.random() < 0.7 else 1]))
+    said = " ".join(word(rng) for _ in range(int(rng.integers(1, 7))))
+    letters = flat(text_alpha(said, face, max(6, int(high))))
+    h, w = letters.alpha.shape
+    x = int(left - rng.uniform(0, 0.8) * w if rng.random() < 0.6 else left + 1.5 * high)
+    y = int((top + bottom - h) / 2 + rng.uniform(-0.6, 0.6) * (bottom - top))
+    if rng.random() < 0.5:
+        edge = high * rng.uniform(0.1, 0.6)
+        bar = np.s_[max(0, int(y - edge)) : max(0, int(y + h + edge)), max(0, int(x - edge)) :]
+        ground = rng.uniform(0, 130, 3) if white else rng.uniform(170, 255, 3)
+        picture[bar] += (ground.astype(np.float32) - picture[bar]) * np.float32(
+            rng.choice([1, rng.uniform(0.4, 1)])
+        )
+    elif rng.random() < 0.5:
+        paste(picture, soft(letters, 0.06 * high + 0.3), x + 1, y + 1, 1.0, 255 - ink)
+    paste(picture, letters, x, y, rng.uniform(0.8, 1), ink)
+    if rng.random() < 0.4:
+        paste(picture, scaled(flat(badge(rng)), high / 96), x - int(1.3 * high), y, 1.0, ink)
+
+
+def page(rng: np.random.Generator, size: int, *, paper: bool = False) -> Floats:
+    """A screen or printed page (size, size, 3): headings, columns of text, boxes, badges.
+
+    With `paper`, dark letters on what is nearly white.
+    """
+    dark = not paper and rng.random() < 0.35
     ground = rng.uniform(0, 60, 3) if dark else rng.uniform(200, 255) + rng.uniform(-12, 0, 3)
+    if paper:
+        ground = 255 - np.exp(rng.uniform(np.log(1.5), np.log(24))) + rng.uniform(-9, 0, 3)
     picture = (np.ones((size, size, 3)) * ground).astype(np.float32)
     bold, latin = fonts()
     body, head = str(rng.choice(latin)), str(rng.choice(bold))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from clutter import clutter, colour, page, soft, word
+from clutter import clutter, colour, heading, page, soft, word
 from marks import Box, Floats, Matte, mark, paste, scaled
 from numpy.typing import NDArray
 
@@ -79,6 +79,8 @@ def backdrop(rng: np.random.Generator, cache: Cache, size: int, *, hard: bool = 
         return smooth(rng, size)
     if plain < 0.2:
         return page(rng, size)
+    if hard and plain < 0.45:
+        return page(rng, size, paper=True)
     # By area: photographs are large, clip art is small and many.
     source = cache.picture(int(rng.choice(len(cache.entries), p=cache.weights)))
     height, width = source.shape[:2]
@@ -127,8 +129,9 @@ def bleach(rng: np.random.Generator, picture: Floats, near: Box | None = None) -
     else:
         inside = np.full_like(x, size)
     share = np.clip(inside / (size * 10 ** rng.uniform(-3, -0.3)) + 0.5, 0, 1)
-    if rng.random() < 0.25:
-        picture *= (share + (1 - share) * rng.uniform(0, 0.3))[..., None].astype(np.float32)
+    if rng.random() < 0.4:
+        dark = rng.uniform(0, 0.3) if rng.random() < 0.5 else 0.02
+        picture *= (share + (1 - share) * dark)[..., None].astype(np.float32)
     share *= rng.choice([1, 1, rng.uniform(0.7, 1)])
     level = 255 - np.exp(rng.uniform(np.log(2), np.log(50)))
     texture = (picture - 128) * rng.choice([0, rng.uniform(0, 0.15)])
@@ -145,7 +148,7 @@ def add_marks(
     for _ in range(1 if rng.random() < 0.85 else int(rng.integers(2, MOST_MARKS))):
         name = handle(rng) if rng.random() < 0.12 else None
         said = "Sora" if rng.random() < 0.97 else word(rng)
-        matte = mark(rng, said, name, 0.4 if hard else 0.08)
+        matte = mark(rng, said, name, 0.15 if hard else 0.08)
         whole = 2.95 * 100  # natural width of icon and word, so that an icon alone keeps its size
         if hard and rng.random() < 0.6:
             wide = rng.uniform(16, 60)
@@ -211,8 +214,14 @@ def sample(
     ):
         clutter(rng, canvas, scale)
     view = canvas[drift : drift + size, drift : drift + size]
-    pale = rng.random() < (0.45 if hard else 0.2)
-    if pale and not (positive and rng.random() < 0.5):
+    pale = rng.random() < (0.4 if hard else 0.2)
+    if positive and rng.random() < (0.22 if hard else 0.1):
+        state = rng.bit_generator.state  # where the marks will lie
+        across = add_marks(rng, view.copy(), scale, hard=hard)
+        if across:
+            heading(rng, view, across[0])
+        rng.bit_generator.state = state
+    elif pale and not (positive and rng.random() < 0.5):
         bleach(rng, canvas)
     elif pale:
         state = rng.bit_generator.state  # where the marks will lie

@@ -101,9 +101,10 @@ def main() -> None:
     parser.add_argument("--architecture", type=Path, default=network.ARCHITECTURE)
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
 
     from ultralytics.utils.loss import v8DetectionLoss

@@ -23,7 +23,7 @@ from sorawm_pipeline.vision.see_through import Networks, SeeThrough, load_networ
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-DOUBTFUL = 0.5
+DOUBTFUL = 0.3
 """Share of the confidence asked for from which a detector reports; tracks decide what counts."""
 
 AUTO_START = 4

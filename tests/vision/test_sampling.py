@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -55,7 +55,19 @@ class Looks:
         return [[Mark(box, 0.9) for box in self.truth[index]] for index in indices]
 
 
-def sample(look: Looks, lumas: list[Luma], stride: int = STRIDE) -> list[Marks]:
+class Doubts:
+    """A detector that is never sure: its sightings of a frame, and a count of its looks."""
+
+    def __init__(self, at: Callable[[int], Marks]) -> None:
+        self.at = at
+        self.seen: list[int] = []
+
+    def __call__(self, indices: Sequence[int]) -> list[Marks]:
+        self.seen += indices
+        return [self.at(index) for index in indices]
+
+
+def sample(look: Looks | Doubts, lumas: list[Luma], stride: int = STRIDE) -> list[Marks]:
     sampler = Sampler(look, lumas.__getitem__, 8, stride, 0.5)
     settled: list[Marks] = []
     for index in range(len(lumas)):
@@ -122,6 +134,44 @@ def test_a_mark_of_eight_frames_is_never_overlooked(start: int, speed: int) -> N
 def test_a_second_mark_that_comes_and_goes_between_two_looks_is_noticed() -> None:
     truth = [[PLACES[0], PLACES[1]] if 52 <= i < 61 else [PLACES[0]] for i in range(100)]
     assert boxes(sample(Looks(truth), film(truth, speed=1))) == truth
+
+
+def tracked(settled: list[Marks]) -> list[Marks]:
+    tracks = Tracks(5, 0.5)
+    return [out for marks in settled for out in tracks.push(marks)] + tracks.flush()
+
+
+@settings(max_examples=8)
+@given(seed=st.integers(0, 99), speed=st.integers(3, 6), stride=st.sampled_from([1, 16]))
+def test_what_is_seen_doubtfully_again_and_again_over_a_moving_scene_is_believed(
+    seed: int, speed: int, stride: int
+) -> None:
+    missed = np.random.default_rng(seed).random(60) < 0.25
+
+    def at(index: int) -> Marks:
+        x, y = 7 * index % 100, 13 * index % 60
+        clutter = Mark(Box(x, y, x + 30, y + 12), 0.4)
+        return [clutter] if missed[index] else [clutter, Mark(PLACES[1], 0.45)]
+
+    truth = [[PLACES[1]]] * 60
+    decided = boxes(tracked(sample(Doubts(at), film(truth, speed), stride)))
+    assert all(found in ([], truth[0]) for found in decided), "clutter is not believed"
+    assert sum(map(len, decided[16:56])) >= 36
+
+
+@pytest.mark.parametrize("stride", [1, 16])
+def test_a_doubtful_thing_of_a_still_scene_is_not_believed_nor_looked_at_more(stride: int) -> None:
+    nothing: list[list[Box]] = [[]] * 60
+    doubts = Doubts(lambda _: [Mark(PLACES[1], 0.45)])
+    assert boxes(tracked(sample(doubts, film(nothing, speed=0), stride))) == nothing
+    assert len(doubts.seen) <= (60 if stride == 1 else 9)
+
+
+def test_what_is_hardly_seen_begins_no_run() -> None:
+    nothing: list[list[Box]] = [[]] * 60
+    doubts = Doubts(lambda _: [Mark(PLACES[1], 0.2)])
+    assert boxes(tracked(sample(doubts, film(nothing, speed=5)))) == nothing
+    assert len(doubts.seen) <= 9
 
 
 def test_a_detector_that_blinks_is_carried_by_the_edges() -> None:

@@ -120,11 +120,19 @@ def test_one_mark_seen_twice_is_one() -> None:
     assert all([mark.box for mark in marks] == [PLACES[0]] for marks in follow(sightings))
 
 
-def test_doubtful_sightings_count_only_beside_a_believed_one() -> None:
+def test_doubtful_sightings_count_only_beside_two_sure_ones() -> None:
     doubtful = [Mark(PLACES[0], 0.3)]
     assert follow([doubtful] * 30) == [[]] * 30
-    marks = follow([doubtful] * 10 + [seen(PLACES[0])] + [doubtful] * 10)
-    assert [index for index, found in enumerate(marks) if found] == list(range(7, 14))
+    assert follow([doubtful] * 10 + [seen(PLACES[0])] + [doubtful] * 10) == [[]] * 21
+    marks = follow([doubtful] * 10 + [seen(PLACES[0])] * 2 + [doubtful] * 10)
+    assert [index for index, found in enumerate(marks) if found] == list(range(8, 14))
+
+
+@given(st.integers(1, 12), st.integers(1, 8))
+def test_a_gap_is_filled_as_a_whole_or_not_at_all(gap: int, window: int) -> None:
+    sightings = [[] if 20 <= i < 20 + gap else seen(PLACES[1]) for i in range(60)]
+    filled = [index for index, marks in enumerate(follow(sightings, window)) if marks]
+    assert len(filled) == (60 if gap <= 2 * window - 1 else 60 - gap)
 
 
 @pytest.mark.parametrize("length", [3, 5, 8])
@@ -139,6 +147,15 @@ def test_an_icon_that_stays_when_its_word_has_gone_is_kept_with_its_own_box() ->
     sightings = [seen(PLACES[0])] * 20 + [seen(icon)] * 2 + [[]] + [seen(PLACES[1])] * 20
     boxes = [[mark.box for mark in marks] for marks in follow(sightings)]
     assert boxes == [[PLACES[0]]] * 20 + [[icon]] * 2 + [[]] + [[PLACES[1]]] * 20
+
+
+@given(st.integers(5, 24), st.integers(0, 90), st.integers(0, 90))
+def test_a_part_seen_on_one_frame_of_a_run_is_completed(at: int, left: int, width: int) -> None:
+    whole = PLACES[0]
+    part = Box(whole.x0 + left, whole.y0, min(whole.x1, whole.x0 + left + width + 8), whole.y1)
+    sightings = [[Mark(part, 0.3)] if i == at else seen(whole) for i in range(30)]
+    boxes = [[mark.box for mark in marks] for marks in follow(sightings)]
+    assert all(len(found) == 1 and found[0].iou(whole) >= 0.5 for found in boxes)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])

@@ -26,6 +26,7 @@ from sorawm_pipeline.vision.between import (
 )
 from sorawm_pipeline.vision.novelty import Novelty, Surprise
 from sorawm_pipeline.vision.overlay import MARGIN, Overlay, Region
+from sorawm_pipeline.vision.repeats import Repeats, differ
 from sorawm_pipeline.vision.tracks import Marks
 
 Look: TypeAlias = Callable[[Sequence[int]], list[Marks]]
@@ -42,6 +43,12 @@ SHORTEST_MARK = 3
 
 WORTH = 0.75
 """Share of the confidence to believe from, from which a sighting is worth more looks."""
+
+BEGIN = 0.5
+"""Share of the confidence to believe from, below which a sighting begins no run."""
+
+LINGER = 12
+"""Frames after a doubtful sighting over a moving scene in which every frame is looked at."""
 
 TROUBLE = 2
 """More looks than this between two regular ones, and the stride is halved."""
@@ -67,8 +74,10 @@ class Sampler:
         self._depth = depth
         self._longest = stride
         self._stride = min(stride, UNMARKED_STRIDE)
-        self._believe = WORTH * believe
+        self._believe = believe
         self._novelty = Novelty(depth)
+        self._repeats = Repeats(depth, BEGIN * believe, believe)
+        self._doubted = -LINGER - 1
         self._due = 0
         self._settled = -1
         self._before: Plane | None = None
@@ -88,14 +97,19 @@ class Sampler:
         """Look at frames that are due, in one call."""
         unseen = [index for index in indices if index not in self._seen]
         if unseen:
-            self._seen.update(zip(unseen, self._look(unseen), strict=True))
+            for index, marks in zip(unseen, self._look(unseen), strict=True):
+                self._seen[index] = self._repeats.judged(index, self._luma(index), marks)
 
     def settle(self, upto: int) -> list[Marks]:
         """The sightings of every frame after the last settled one, `upto` included."""
         settled: list[Marks] = []
         looks = 0
         self.look_at([upto])
-        goals = [upto, *self._surprising(upto)]
+        if self._in_doubt(upto):
+            goals = list(range(upto, self._settled, -1))
+            self.look_at(goals[::-1])
+        else:
+            goals = [upto, *self._surprising(upto)]
         while goals:
             self.look_at([goals[-1]])
             more = self._explain(goals[-1], settled)
@@ -115,6 +129,21 @@ class Sampler:
             self._stride = max(min(SHORTEST_STRIDE, self._longest), self._stride // 2)
         else:
             self._stride = min(self._longest, 2 * self._stride)
+
+    def _in_doubt(self, upto: int) -> bool:
+        """Whether what was seen lately is doubtful, and more looks would tell more.
+
+        They tell nothing new where the picture stands still.
+        """
+        now = self._luma(upto)
+        before = now if self._before is None else self._before
+        for mark in self._seen[upto]:
+            # What repeats made believable is exactly as sure as needed: it takes looks on and on.
+            if BEGIN * self._believe <= mark.confidence <= self._believe:
+                region = Region.around(mark.box, now, self._depth)
+                if differ(region.grey(before), region.grey(now)):
+                    self._doubted = upto
+        return upto - self._doubted <= LINGER
 
     def _surprising(self, upto: int) -> list[int]:
         """The frame before `upto` with the most sudden change that no known mark explains.
@@ -174,13 +203,14 @@ class Sampler:
         cases: list[tuple[Track | None, Mark | None]] = [
             (track, take_linked(track.mark.box, sightings)) for track in self._tracks
         ]
-        cases += [(None, mark) for mark in sightings]
-        stories: list[Story] = []
+        faint = [mark for mark in sightings if mark.confidence < BEGIN * self._believe]
+        cases += [(None, mark) for mark in sightings if mark not in faint]
+        stories = [Story([*[None] * (span.frames - 1), mark], None) for mark in faint]
         for track, mark in cases:
-            story = told_story(track, mark, span, self._longest, jumped=bool(sightings))
+            story = told_story(track, mark, span, self._longest, jumped=len(sightings) > len(faint))
             if isinstance(story, int):
                 best = max(track.best if track else 0.0, mark.confidence if mark else 0.0)
-                if best >= self._believe and span.frames > 1:
+                if best >= WORTH * self._believe and span.frames > 1:
                     return self._settled + 1 + story
                 story = unfilled(track, mark, span)
             stories.append(story)

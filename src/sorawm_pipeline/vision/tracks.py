@@ -30,6 +30,9 @@ CONFIRM_WINDOW = 3
 CONFIRMATIONS = 2
 """Frames that must confirm a sighting; a mark shown for three frames is believed."""
 
+SURE = 2
+"""Frames, itself among them, that must be sure of a sighting: one alone may be a slip."""
+
 STILL_PIXELS = 1
 """A box moves only when a corner's median has moved further than this."""
 
@@ -44,21 +47,21 @@ class Tracks:
 
     Args:
         believe: confidence, 0 to 1, from which a sighting is believed; those below are doubtful.
-        window: frames on either side that may fill a gap and steady a box; a gap of up to
-            `2 * window - 1` frames is filled.
+        window: frames on either side that steady a box; a gap of up to `2 * window - 1` frames is
+            filled.
     """
 
     def __init__(self, window: int, believe: float) -> None:
         self._passes = (
             Lookaround(CONFIRM_WINDOW, partial(_pruned, believe)),
-            Lookaround(window, _filled),
+            Lookaround(_gap(window), partial(_filled, _gap(window))),
             Lookaround(window, _Steady()),
         )
 
     @staticmethod
     def delay_for(window: int) -> int:
         """Frames by which the output lags behind the input until `flush`."""
-        return CONFIRM_WINDOW + 2 * window
+        return CONFIRM_WINDOW + _gap(window) + window
 
     @property
     def delay(self) -> int:
@@ -77,6 +80,11 @@ class Tracks:
         return ready
 
 
+def _gap(window: int) -> int:
+    """The longest gap that is filled, and so how far both its ends may be from a frame in it."""
+    return max(0, 2 * window - 1)
+
+
 def match(box: Box, marks: Sequence[Mark]) -> Mark | None:
     """The mark in the same place as `box`, the best-overlapping one, or None."""
     best = max(marks, key=lambda mark: mark.box.iou(box), default=None)
@@ -93,8 +101,9 @@ def _pruned(believe: float, window: Sequence[Marks], here: int) -> Marks:
             for marks in others
             if (found := [m.confidence for m in marks if confirms(m.box, mark.box)])
         ]
-        believed = max([mark.confidence, *confirming]) >= believe
-        if believed and len(confirming) >= needed and match(mark.box, kept) is None:
+        sure = sum(confidence >= believe for confidence in (mark.confidence, *confirming))
+        believed = sure >= min(SURE, len(window)) and len(confirming) >= needed
+        if believed and match(mark.box, kept) is None:
             kept.append(mark)
     return kept
 
@@ -104,19 +113,24 @@ def confirms(other: Box, box: Box) -> bool:
     return shared > 0 and shared >= SAME_MARK_COVER * min(box.area, other.area)
 
 
-def _filled(window: Sequence[Marks], here: int) -> Marks:
+def _filled(longest: int, window: Sequence[Marks], here: int) -> Marks:
     marks = list(window[here])
     for first in range(here - 1, -1, -1):
         for earlier in window[first]:
             last = _next_sighting(earlier, window, here)
-            if last is None or match(earlier.box, marks):
+            if last is None or last - first > longest + 1 or match(earlier.box, marks):
                 continue
             later = match(earlier.box, window[last])
             assert later is not None
             if match(later.box, marks) or _jumped_away(window, first, last):
                 continue
-            marks.append(_between(earlier, later))
+            whole = _between(earlier, later)
+            marks = [*(mark for mark in marks if not _covers(whole.box, mark.box)), whole]
     return marks
+
+
+def _covers(box: Box, part: Box) -> bool:
+    return part.intersection(box).area >= SAME_MARK_COVER * part.area
 
 
 def _next_sighting(mark: Mark, window: Sequence[Marks], here: int) -> int | None:
@@ -128,11 +142,14 @@ def _next_sighting(mark: Mark, window: Sequence[Marks], here: int) -> int | None
 def _jumped_away(window: Sequence[Marks], first: int, last: int) -> bool:
     """Whether a mark stood, between two frames, where neither of them has one.
 
-    Then the mark that both of them have was not overlooked in between: it was there.
+    Then the mark that both of them have was not overlooked in between: it was there. What lies
+    inside that mark is only a part of it.
     """
     ends = [*window[first], *window[last]]
     return any(
-        match(mark.box, ends) is None for index in range(first + 1, last) for mark in window[index]
+        not any(_covers(end.box, mark.box) for end in ends)
+        for index in range(first + 1, last)
+        for mark in window[index]
     )
 
 
