@@ -88,7 +88,7 @@ def test_nothing_is_known_of_another_scene(clip: ClipInfo) -> None:
     inside = np.s_[MARK.y0 : MARK.y1, MARK.x0 : MARK.x1]
     for one, other in zip(fused[5:], blind[5:], strict=True):
         difference = luma_after(one, clip)[inside].astype(int) - luma_after(other, clip)[inside]
-        assert np.abs(difference).mean() < 6
+        assert np.abs(difference).mean() < 12, "the scene before differs by about 60"
 
 
 def test_no_window_leaves_the_fills_alone(clip: ClipInfo) -> None:

@@ -38,7 +38,7 @@ def to_grid(planes: Sequence[Plane], layout: PixelLayout) -> Floats:
     height, width = (-(-side // 2) for side in luma.shape)
     luma = np.pad(luma, [(0, 2 * height - luma.shape[0]), (0, 2 * width - luma.shape[1])], "edge")
     grid = np.full((6, height, width), GREY, np.float32)
-    grid[:4] = luma.reshape(height, 2, width, 2).transpose(1, 3, 0, 2).reshape(4, height, width)
+    grid[:4] = folded(luma)
     for channel, plane in enumerate(chroma):
         same = plane.shape == (height, width)
         grid[4 + channel] = (
@@ -79,6 +79,13 @@ def from_rgb(picture: Floats, like: Sequence[Plane], layout: PixelLayout) -> tup
         )
         for plane, wanted in zip(whole, like, strict=False)
     )
+
+
+def folded(luma: Floats) -> Floats:
+    """A plane (2h, 2w) as four channels (4, h, w): the samples of each 2x2 block, row by row."""
+    height, width = luma.shape[0] // 2, luma.shape[1] // 2
+    blocks = luma.reshape(height, 2, width, 2).transpose(1, 3, 0, 2)
+    return blocks.reshape(4, height, width)
 
 
 def luma_of(grid: Floats, shape: tuple[int, ...]) -> Floats:

@@ -21,7 +21,7 @@ from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.media.frame import Box, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout, rounded_like
-from sorawm_pipeline.vision.grid import from_grid, luma_of, to_grid
+from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import CONTEXT, DiffusionInpainter, Hole, Region, membrane
 from sorawm_pipeline.vision.weights import Weights, builtin_weights
@@ -50,6 +50,14 @@ MODULO = 4
 
 TOGETHER, MATTE_EVERY = 8, 4
 """Frames that are filled together, and of these, frames that share a matte's middle."""
+
+TALL = 60.0
+"""Height in pixels of the tallest mark that the networks have learnt; taller ones are shrunk."""
+
+Parts = tuple[tuple[int, ...], tuple[int, ...]]
+MATTE_PARTS: Parts = (4, 2, 4, 2, 1, 4), (4, 4, 2)
+FILL_PARTS: Parts = (4, 2, 4, 4, 2), (4, 2, 4)
+"""Channels of the networks' input and output that belong together: four are a folded plane."""
 
 KEY_EVERY = 2
 """Of the frames that are filled together, one in so many goes through the network; what it corrects
@@ -235,7 +243,8 @@ class SeeThrough:
         base = inverted(grids, alpha, tone)
         keys = list(range(0, len(grids), KEY_EVERY))
         data = [grids[keys] - 0.5, alpha[keys], base[keys] - 0.5]
-        answers = _whole(self._networks.fill, np.concatenate(data, 1))
+        shrunk = max(1.0, regions[-1].hole.mark.height / TALL)
+        answers = _asked(self._networks.fill, np.concatenate(data, 1), FILL_PARTS, shrunk)
         output = _between(keys, answers, range(len(grids)))
         pictures = np.clip(base + output[:, :6], 0, 1)
         doubts = np.exp(np.clip(output[:, 6:], -12, 2)) * np.float32(255**2)
@@ -267,7 +276,9 @@ class SeeThrough:
         inside[:, 0][:, *_on_grid(regions[-1].hole)] = 0.5
         prior = np.zeros_like(shorts[:, :4])
         data = np.concatenate([shorts - 0.5, longs - 0.5, inside, prior], 1)
-        keys = (1 / (1 + np.exp(BIASES - _whole(self._networks.matte, data)))).astype(np.float32)
+        shrunk = max(1.0, regions[-1].hole.mark.height / TALL)
+        answers = _asked(self._networks.matte, data, MATTE_PARTS, shrunk)
+        keys = (1 / (1 + np.exp(BIASES - answers))).astype(np.float32)
         times = [
             float(np.mean([region.index for region in regions[first : first + MATTE_EVERY]]))
             for first in starts
@@ -373,6 +384,36 @@ def _between(times: Sequence[float], keys: Floats, wanted: Sequence[float]) -> F
     low = np.floor(at).astype(int)
     share = (at - low).astype(np.float32)[:, None, None, None]
     return np.asarray(keys[low] + share * (keys[np.minimum(low + 1, len(keys) - 1)] - keys[low]))
+
+
+def _asked(network: Network, batch: Floats, parts: Parts, shrunk: float) -> Floats:
+    """The network's answer to a batch, asked at a size so many times smaller."""
+    if shrunk == 1:
+        return _whole(network, batch)
+    high, wide = batch.shape[2:]
+    small = _resized(batch, parts[0], round(high / shrunk), round(wide / shrunk))
+    return _resized(_whole(network, small), parts[1], high, wide)
+
+
+def _resized(batch: Floats, parts: Sequence[int], high: int, wide: int) -> Floats:
+    """A batch of grids (n, c, ...) in another size; parts of four channels are folded planes."""
+    how = cv2.INTER_AREA if high < batch.shape[2] else cv2.INTER_LINEAR
+    out = np.empty((len(batch), batch.shape[1], high, wide), np.float32)
+    for source, target in zip(batch, out, strict=True):
+        first = 0
+        for count in parts:
+            if count == 4:
+                luma = luma_of(
+                    source[first : first + 4], (2 * source.shape[1], 2 * source.shape[2])
+                )
+                target[first : first + 4] = folded(
+                    np.asarray(cv2.resize(luma, (2 * wide, 2 * high), interpolation=how))
+                )
+            else:
+                for channel in range(first, first + count):
+                    target[channel] = cv2.resize(source[channel], (wide, high), interpolation=how)
+            first += count
+    return out
 
 
 def _whole(network: Network, batch: Floats) -> Floats:
