@@ -145,8 +145,9 @@ class ClipJob:
 
     def _window(self) -> int:
         """Frames that temporal looks ahead: as configured, if they are not too large."""
-        wanted = self.config.temporal.window
-        return min(wanted, max(LEAST_AHEAD, AHEAD_BYTES // frame_bytes(self.clip)))
+        wanted, budget = self.config.temporal.window, self.config.memory.budget
+        memory = AHEAD_BYTES if budget is None else min(AHEAD_BYTES, budget // 6)
+        return min(wanted, max(LEAST_AHEAD, memory // frame_bytes(self.clip)))
 
     def seal(self, stages: Stages) -> ProvenanceReport:
         """Say in the finished file, and beside it where it cannot, what it is; sign it.

@@ -77,7 +77,9 @@ def told(here: Hole, failures: int = 0) -> tuple[Networks, Told]:
     matte[:4, inner.y0 : inner.y1, inner.x0 : inner.x1] = logit(OPACITY) + 2
     matte[4:8] = logit(WHITE / 255)
     matte[8:] = logit(128 / 255)
-    fill = Told(np.zeros((10, high, wide), np.float32), failures)
+    sure = np.zeros((10, high, wide), np.float32)
+    sure[6:] = -8  # logarithm of the variance
+    fill = Told(sure, failures)
     return Networks(Told(matte), fill), fill
 
 
@@ -210,3 +212,21 @@ def test_the_built_in_networks_see_more_than_a_blind_fill() -> None:
         filled = np.stack([patch.planes[0] for patch in inpainter.fill(regions)])
         errors[name] = float(np.mean((filled.astype(float) - truth)[:, covered] ** 2))
     assert errors["see-through"] < 0.5 * errors["blind"]
+
+
+def plate(alpha: float) -> list[Region]:
+    """An overlay that fills its box, over a scene that is dark there."""
+    here = hole()
+    return [region(n, here, marked((scene(n)[0] // 3, *scene(n)[1:]), alpha)) for n in range(4)]
+
+
+def test_a_plate_that_the_networks_leave_standing_is_painted_over() -> None:
+    here = hole()
+    blank = np.zeros((10, here.box.height // 2, here.box.width // 2), np.float32)
+    blank[:4], blank[6:] = -20, -8
+    blind = Networks(Told(blank), told(here)[0].fill)
+    patches = SeeThrough(blind, YUV).fill(plate(1.0))
+    inside = MARK.within(here.box)
+    for patch in patches:
+        assert patch.planes[0][inside].max() < 120
+        assert (patch.alpha[0][inside] == OPAQUE).all()

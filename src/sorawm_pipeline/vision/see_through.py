@@ -66,7 +66,7 @@ is much the same in the next one, whose own inversion it is added to."""
 NOISE = 6.0
 """Error, in 8-bit steps, of a decoded sample; inverted, it grows as less light comes through."""
 
-PLATE, KEPT, SIDES = 12.0, 0.4, 3
+PLATE, KEPT, SIDES = 12.0, 0.5, 3
 """A step in 8-bit levels into a mark's box that a plate has all along a side, the share of it that
 shows that the plate is still there, and the sides that must show it."""
 
@@ -343,14 +343,16 @@ def _still_there(box: tuple[slice, slice], before: Floats, after: Floats) -> boo
     """
     kept = 0
     for was, now in zip(_steps(box, before), _steps(box, after), strict=True):
-        kept += was > PLATE / 255 and now > KEPT * was
+        channel = int(np.abs(was).argmax())
+        step = float(was[channel])
+        kept += abs(step) > PLATE / 255 and float(now[channel]) / step > KEPT
     return kept >= SIDES
 
 
-def _steps(box: tuple[slice, slice], grid: Floats) -> list[float]:
-    """The mean step, 0..1, into a box at each of its sides, in the channel that has most."""
+def _steps(box: tuple[slice, slice], grid: Floats) -> list[Floats]:
+    """The mean step (6), -1..1, into a box at each of its sides; none where the grid ends."""
     rows, columns = box
-    sides = []
+    sides: list[Floats] = []
     for turned, (first, last), along in (
         (grid, (rows.start, rows.stop), columns),
         (grid.transpose(0, 2, 1), (columns.start, columns.stop), rows),
@@ -361,10 +363,9 @@ def _steps(box: tuple[slice, slice], grid: Floats) -> list[float]:
             (slice(last - 5, last - 3), slice(last, last + 2)),
         ):
             if lines[:, outer].shape[1] and lines[:, inner].shape[1]:
-                step = lines[:, inner].mean(1) - lines[:, outer].mean(1)
-                sides.append(float(np.abs(step).max()))
+                sides.append(lines[:, inner].mean(1) - lines[:, outer].mean(1))
             else:
-                sides.append(0.0)
+                sides.append(np.zeros(len(grid), np.float32))
     return sides
 
 
