@@ -51,7 +51,7 @@ MODULO = 4
 TOGETHER, MATTE_EVERY = 8, 4
 """Frames that are filled together, and of these, frames that share a matte's middle."""
 
-TALL = 60.0
+TALL = 72.0
 """Height in pixels of the tallest mark that the networks have learnt; taller ones are shrunk."""
 
 Parts = tuple[tuple[int, ...], tuple[int, ...]]
