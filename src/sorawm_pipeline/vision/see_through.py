@@ -66,7 +66,7 @@ is much the same in the next one, whose own inversion it is added to."""
 NOISE = 6.0
 """Error, in 8-bit steps, of a decoded sample; inverted, it grows as less light comes through."""
 
-PLATE, KEPT, SIDES = 12.0, 0.5, 3
+PLATE, KEPT, SIDES = 12.0, 0.4, 3
 """A step in 8-bit levels into a mark's box that a plate has all along a side, the share of it that
 shows that the plate is still there, and the sides that must show it."""
 
