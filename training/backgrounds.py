@@ -9,7 +9,6 @@ goes to `held-out` and is never trained on.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
@@ -22,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from options import plain_parser
 
 LONG_SIDE = 1024
 SHORTEST = 160
@@ -69,9 +69,7 @@ def decode(blob: bytes) -> NDArray[np.uint8] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = plain_parser(__doc__)
     parser.add_argument("sources", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--per-folder", type=int, default=150, help="at most this many per folder")

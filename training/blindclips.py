@@ -9,13 +9,12 @@ others than those of `textclips.py`.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
 from generate import Cache, Pixels
+from options import clip_parser
 from PIL import Image, ImageDraw, ImageFont
 from textclips import FONTS, HEIGHT, SANS, WIDTH, fitted, scrolled, write
 
@@ -82,14 +81,7 @@ def zoomed(photos: list[Pixels]) -> Iterator[Pixels]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=77)
-    arguments = parser.parse_args()
+    arguments = clip_parser(__doc__, seed=77).parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     words = arguments.text.read_text().split()[1500:]
     cache = Cache.open(arguments.cache, "held-out")

@@ -10,7 +10,6 @@ architecture of a network is `NAME.yaml` beside this script (`standard` is `dete
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import shutil
@@ -25,6 +24,7 @@ import network
 import numpy as np
 from evaluate import FLOOR, Score, composed, mattes, measure
 from numpy.typing import NDArray
+from options import plain_parser
 from package import export
 from safetensors.torch import load_file
 
@@ -81,9 +81,7 @@ def timed(files: dict[str, Path], rounds: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = plain_parser(__doc__)
     parser.add_argument("sources", nargs="+", type=Path)
     parser.add_argument("--network", action="append", required=True, metavar="NAME=SAFETENSORS")
     parser.add_argument("--mark", type=Path, required=True)

@@ -14,7 +14,6 @@ decoded frame goes through the detector; so does a compressed copy without the m
 
 from __future__ import annotations
 
-import argparse
 import io
 import itertools
 import json
@@ -29,6 +28,7 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from options import plain_parser
 
 from sorawm_pipeline.media.frame import Box as PixelBox
 from sorawm_pipeline.media.frame import Mark
@@ -366,9 +366,7 @@ def draw_wrong(picture: Pixels, box: Box | None, found: list[Box], path: Path) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = plain_parser(__doc__)
     parser.add_argument("sources", nargs="+", type=Path)
     parser.add_argument("--mark", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

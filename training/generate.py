@@ -9,7 +9,6 @@ rows -1.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from clutter import clutter, colour, heading, page, soft, word
 from marks import Box, Floats, Matte, mark, paste, scaled
 from numpy.typing import NDArray
+from options import shard_parser
 
 from sorawm_pipeline.learn.clips import through_codec
 
@@ -264,14 +264,7 @@ def sample(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=20)
+    parser = shard_parser(__doc__, count=16, seed=20)
     parser.add_argument("--hard", action="store_true", help="more small marks and pale backgrounds")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ then drawn more often. The trainer takes the new shard up in its next round.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from clutter import clutter
 from evaluate import iou
 from generate import CROP, MOST_MARKS, Cache, Pixels, backdrop
 from numpy.typing import NDArray
+from options import plain_parser
 
 from sorawm_pipeline.vision.detector import Detection, Detector
 from sorawm_pipeline.vision.weights import find_weights
@@ -80,9 +80,7 @@ def mistakes(detector: Detector, folder: Path, rng: np.random.Generator) -> Iter
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = plain_parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--cache", type=Path)
     source.add_argument("--among", type=Path)

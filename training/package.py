@@ -7,20 +7,17 @@ Of several weights, one run begun from the other, the mean is taken, which errs 
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
 import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
 import network
-import onnx
 import torch
+from options import plain_parser
+from publish import FOLDER, describe, publish
 from safetensors.torch import load_file, save_file
 
-FOLDER = Path(__file__).parents[1] / "src" / "sorawm_pipeline" / "models"
 NAME = "sora-detector"
 STRIDE = 32
 IMAGE_SIZE = 640
@@ -47,10 +44,8 @@ def export(model: torch.nn.Module, path: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
-    graph = onnx.load(path)
     metadata = {
         "description": NAME,
-        "license": "AGPL-3.0-or-later",
         "stride": str(STRIDE),
         "task": "detect",
         "batch": "1",
@@ -60,11 +55,7 @@ def export(model: torch.nn.Module, path: Path) -> None:
         "end2end": "False",
         "args": str({"dynamic": True, "nms": False}),
     }
-    for key, value in metadata.items():
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.checker.check_model(graph)
-    onnx.save(graph, path)
+    describe(path, metadata)
 
 
 def mean(paths: list[Path]) -> dict[str, torch.Tensor]:
@@ -85,9 +76,7 @@ def widen(model: torch.nn.Module, margin: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = plain_parser(__doc__)
     parser.add_argument("--weights", type=Path, nargs="+", required=True)
     parser.add_argument("--margin", type=float, default=0.0, help="round each box, input pixels")
     parser.add_argument("--version", required=True)
@@ -102,32 +91,19 @@ def main() -> None:
     save_file({k: v.contiguous() for k, v in state.items()}, FOLDER / "detector.safetensors")
     shutil.copyfile(network.ARCHITECTURE, FOLDER / "detector.yaml")
     export(model.eval().fuse(verbose=False), FOLDER / "detector.onnx")
-    (FOLDER / "detector.safetensors").chmod(0o644)
-    files: dict[str, Any] = {}
-    for part in ("onnx", "safetensors", "yaml"):
-        content = (FOLDER / f"detector.{part}").read_bytes()
-        files[part] = {
-            "name": f"detector.{part}",
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-        }
-    entry = {
-        "version": arguments.version,
-        "task": "detect",
-        "licence": "AGPL-3.0-or-later",
-        "files": files,
-        "class_names": ["sora"],
-        "stride": STRIDE,
-        "image_size": IMAGE_SIZE,
-        "confidence": arguments.confidence,
-        "recipe": {"folder": "training/", "seed": arguments.seed},
-        "measured": json.loads(arguments.measured.read_text()) if arguments.measured else None,
-    }
-    manifest = FOLDER / "models.json"
-    models = json.loads(manifest.read_text())["models"] if manifest.exists() else {}
-    models[NAME] = entry
-    manifest.write_text(json.dumps({"version": 1, "models": models}, indent=1) + "\n")
-    print(json.dumps(files, indent=1))
+    publish(
+        NAME,
+        ("onnx", "safetensors", "yaml"),
+        "detector",
+        version=arguments.version,
+        task="detect",
+        seed=arguments.seed,
+        measured=arguments.measured,
+        class_names=["sora"],
+        stride=STRIDE,
+        image_size=IMAGE_SIZE,
+        confidence=arguments.confidence,
+    )
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ planes of FIELDS one after the other, each a luma tile (96, 128), most followed 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 
 import av
 import cv2
@@ -20,7 +17,10 @@ import numpy as np
 from generate import Cache, Pixels, backdrop, bleach
 from marks import Floats
 from numpy.typing import NDArray
+from options import shard_parser
 from overlays import Overlay, overlays
+
+from sorawm_pipeline.learn.clips import coded
 
 HEIGHT, WIDTH = 96, 128
 ROWS, COLUMNS = 8, 6  # tiles that share a picture on their way through the codec
@@ -124,29 +124,10 @@ def tile(rng: np.random.Generator, cache: Cache) -> Tile:
 
 def decoded(pictures: list[Pixels], rng: np.random.Generator) -> list[Pixels]:
     """RGB pictures through x264 or x265: planes (h * 3 / 2, w) of yuv420p."""
-    height, width = pictures[0].shape[:2]
-    hevc = rng.random() < 0.25
-    encoder = av.CodecContext.create("libx265" if hevc else "libx264", "w")
-    decoder = av.CodecContext.create("hevc" if hevc else "h264", "r")
-    assert isinstance(encoder, av.VideoCodecContext)
-    assert isinstance(decoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-    encoder.time_base = Fraction(1, 30)
+    codec = "hevc" if rng.random() < 0.25 else "h264"
     preset = str(rng.choice(["superfast", "veryfast", "fast", "medium"]))
-    encoder.options = {"crf": str(int(rng.integers(14, 31))), "preset": preset} | (
-        {"x265-params": "log-level=none:pools=none:frame-threads=1"} if hevc else {"threads": "1"}
-    )
-    decoder.thread_count = 1
-    out = []
-    for number, picture in enumerate(pictures):
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
-        frame.pts = number
-        for packet in encoder.encode(frame):
-            out += decoder.decode(packet)
-    for packet in encoder.encode(None):
-        out += decoder.decode(packet)
-    out += decoder.decode(None)
-    return [np.asarray(frame.to_ndarray(), np.uint8) for frame in out]
+    options = {"crf": str(int(rng.integers(14, 31))), "preset": preset}
+    return [np.asarray(frame.to_ndarray(), np.uint8) for frame in coded(pictures, codec, options)]
 
 
 def planes(picture: Pixels) -> Pixels:
@@ -197,14 +178,7 @@ def samples(rng: np.random.Generator, cache: Cache) -> NDArray[np.uint8]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=40)
+    parser = shard_parser(__doc__, count=60, seed=40)
     parser.add_argument("--split", choices=("train", "held-out"), default="train")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ text given, laid out and seeded apart from what the generator draws.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +16,7 @@ import av
 import cv2
 import numpy as np
 from generate import Cache, Pixels
+from options import clip_parser
 from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT, FRAMES = 1280, 720, 120
@@ -97,14 +97,7 @@ def broadcast(photos: list[Pixels], text: str) -> Iterator[Pixels]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=920)
-    arguments = parser.parse_args()
+    arguments = clip_parser(__doc__, seed=920).parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     text = arguments.text.read_text()
     cache = Cache.open(arguments.cache, "held-out")

@@ -9,20 +9,17 @@ command goes on from the last checkpoint; `--start WEIGHTS` begins a new run fro
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
-import time
-from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import network
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from options import run_parser
+from run import Run
+from safetensors.torch import load_file
 
 SIZE = 192
 BATCH = 32
@@ -91,19 +88,9 @@ def shards(folder: Path) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--start", type=Path)
+    parser = run_parser(__doc__, rate=RATE, seed=20)
     parser.add_argument("--architecture", type=Path, default=network.ARCHITECTURE)
-    parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    arguments.run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
 
@@ -114,7 +101,6 @@ def main() -> None:
     model.to(memory_format=torch.channels_last)
     if arguments.start:
         model.load_state_dict(load_file(arguments.start))
-    average = deepcopy(model).eval()
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -122,65 +108,29 @@ def main() -> None:
         lr=arguments.rate,
         betas=(0.9, 0.99),
     )
-    step, spent, rounds = 0, 0.0, 0
-    resume = arguments.run / "resume.pt"
-    if resume.exists():
-        state: dict[str, Any] = torch.load(resume, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent, rounds = state["step"], state["spent"], state["rounds"]
+    run = Run(
+        arguments.run,
+        model,
+        optimizer,
+        rate=arguments.rate,
+        minutes=arguments.minutes,
+        warm_up=150,
+    )
     loss_of = v8DetectionLoss(model)
-    limit = arguments.minutes * 60
-    while spent < limit:
+    while not run.over:
         images, boxes = shards(arguments.shards)
-        rng = np.random.default_rng([arguments.seed, rounds])
+        rng = np.random.default_rng([arguments.seed, run.rounds])
         model.train()
         sums = np.zeros(3)
         for _ in range(ROUND // BATCH):
-            began = time.monotonic()
-            warm = min(1.0, (step + 1) / 150)
-            share = min(1.0, spent / limit)
-            for group in optimizer.param_groups:
-                group["lr"] = (
-                    arguments.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
-                )
+            run.begin_step()
             picture, target = draw(images, boxes, rng)
             loss, parts = loss_of(model(picture), target)
-            optimizer.zero_grad(set_to_none=True)
-            (loss.sum() / BATCH).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-            optimizer.step()
-            step += 1
-            keep = min(0.998, 1 - 1 / (1 + step / 4))
-            with torch.no_grad():
-                fresh = model.state_dict()
-                for name, value in average.state_dict().items():
-                    if value.dtype.is_floating_point:
-                        value.lerp_(fresh[name], 1 - keep)
-                    else:
-                        value.copy_(fresh[name])
+            run.take_step(loss.sum() / BATCH, longest=10.0)
             sums += [float(v) for v in parts.values()]
-            spent += time.monotonic() - began
-        rounds += 1
-        save_file(
-            {k: v.contiguous() for k, v in average.state_dict().items()},
-            arguments.run / "last.safetensors",
-        )
-        partial = resume.with_suffix(".partial")
-        torch.save(
-            {
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "spent": spent,
-                "rounds": rounds,
-            },
-            partial,
-        )
-        partial.replace(resume)
-        line = {"round": rounds, "minutes": round(spent / 60, 1), "shards": len(images)}
+            run.end_step()
+        run.end_round()
+        line = {"round": run.rounds, "minutes": round(run.spent / 60, 1), "shards": len(images)}
         line |= dict(zip(parts, (sums / (ROUND // BATCH)).round(4).tolist(), strict=True))
         print(json.dumps(line), flush=True)
 

@@ -14,29 +14,26 @@ The same command goes on from the last checkpoint; `--start WEIGHTS` begins from
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import time
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from options import run_parser
+from run import Run
+from safetensors.torch import load_file
 from see_through import BYTES, CHROMA, FIELDS, GREY, HEIGHT, LUMA, WIDTH
 from torch import Tensor
 from torch.nn import functional
 
+from sorawm_pipeline.vision.see_through import BIASES, COVERED, STEEPEST
 from sorawm_pipeline.vision.unet import UNet
 
 BATCH = 16
 ROUND = 3200
 RATE = 2.5e-3
-COVERED = 0.02
-STEEPEST = 0.08  # least transparency that an inversion divides by
 Fields = dict[str, Tensor]
 
 
@@ -102,7 +99,8 @@ def matte_input(planes: Fields, rng: np.random.Generator) -> Tensor:
 
 def matte_of(output: Tensor) -> tuple[Tensor, Tensor]:
     """Opacity (n, 4, h, w) and tone (n, 6, h, w) from the network's output, 0..1."""
-    return torch.sigmoid(output[:, :4] - 2), torch.sigmoid(output[:, 4:])
+    matte = torch.sigmoid(output - torch.from_numpy(BIASES))
+    return matte[:, :4], matte[:, 4:]
 
 
 def matte_loss(model: UNet, planes: Fields, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -201,21 +199,11 @@ def judged(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = run_parser(__doc__, rate=RATE, seed=40)
     parser.add_argument("kind", choices=("matte", "fill"))
-    parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--start", type=Path)
     parser.add_argument("--matte", type=Path)
-    parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=40)
     arguments = parser.parse_args()
-    arguments.run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     channels = {"matte": (17, 10), "fill": (16, 10)}
@@ -231,32 +219,26 @@ def main() -> None:
     if arguments.matte:
         matte = UNet(*channels["matte"])
         matte.load_state_dict(load_file(arguments.matte))
-    average = deepcopy(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=arguments.rate, betas=(0.9, 0.99), weight_decay=1e-3
     )
     held = [np.load(f) for f in sorted(arguments.held_out.glob("*.npy"))]
-    step, spent, rounds = 0, 0.0, 0
-    resume = arguments.run / "resume.pt"
-    if resume.exists():
-        kept: dict[str, Any] = torch.load(resume, weights_only=True)
-        model.load_state_dict(kept["model"])
-        average.load_state_dict(kept["average"])
-        optimizer.load_state_dict(kept["optimizer"])
-        step, spent, rounds = kept["step"], kept["spent"], kept["rounds"]
-    limit = arguments.minutes * 60
-    while spent < limit:
+    run = Run(
+        arguments.run,
+        model,
+        optimizer,
+        rate=arguments.rate,
+        minutes=arguments.minutes,
+        warm_up=200,
+    )
+    while not run.over:
         shards = [np.load(f, mmap_mode="r") for f in sorted(arguments.shards.glob("*.npy"))]
         if matte is not None:  # it may be training beside us
             matte.load_state_dict(load_file(arguments.matte))
-        rng = np.random.default_rng([arguments.seed, rounds])
+        rng = np.random.default_rng([arguments.seed, run.rounds])
         sums: dict[str, float] = {}
         for _ in range(ROUND // BATCH):
-            began = time.monotonic()
-            share, warm = min(1.0, spent / limit), min(1.0, (step + 1) / 200)
-            rate = arguments.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            run.begin_step()
             shard = shards[int(rng.integers(len(shards)))]
             first = int(rng.integers(len(shard) - BATCH + 1))
             planes = mirrored(fields(shard[first : first + BATCH]), rng)
@@ -264,39 +246,16 @@ def main() -> None:
                 losses = matte_loss(model, planes, rng)
             else:
                 losses = fill_loss(model, planes, rng, matte)
-            optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(losses.values())).sum().backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            step += 1
-            keep = min(0.998, 1 - 1 / (1 + step / 4))
-            with torch.no_grad():
-                for mean, value in zip(average.parameters(), model.parameters(), strict=True):
-                    mean.lerp_(value, 1 - keep)
+            run.take_step(torch.stack(list(losses.values())).sum(), longest=1.0)
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(loss.detach())
-            spent += time.monotonic() - began
-        rounds += 1
-        save_file(
-            {k: v.contiguous() for k, v in average.state_dict().items()},
-            arguments.run / "last.safetensors",
-        )
-        partial = resume.with_suffix(".partial")
-        torch.save(
-            {
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "spent": spent,
-                "rounds": rounds,
-            },
-            partial,
-        )
-        partial.replace(resume)
-        line = {"round": rounds, "minutes": round(spent / 60, 1), "shards": len(shards)}
+            run.end_step()
+        run.end_round()
+        line = {"round": run.rounds, "minutes": round(run.spent / 60, 1), "shards": len(shards)}
         means = {name: round(total / (ROUND // BATCH), 4) for name, total in sums.items()}
-        print(json.dumps(line | means | judged(arguments.kind, average, held, matte)), flush=True)
+        print(
+            json.dumps(line | means | judged(arguments.kind, run.average, held, matte)), flush=True
+        )
 
 
 if __name__ == "__main__":

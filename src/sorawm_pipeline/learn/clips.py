@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,17 +62,25 @@ CODEC_OPTIONS = {
 
 def through_codec(frames: Sequence[Pixels], codec: str, crf: int, preset: str) -> Pixels:
     """Encode RGB frames of one even size (h, w, 3) as `h264` or `hevc`; return the last decoded."""
+    options = {"crf": str(crf), "preset": preset, "tune": "zerolatency"}
+    return np.asarray(coded(frames, codec, options)[-1].to_ndarray(format="rgb24"), np.uint8)
+
+
+def coded(
+    frames: Sequence[Pixels], codec: str, options: Mapping[str, str]
+) -> list[av.VideoFrame]:
+    """What a codec, `h264` or `hevc`, leaves of RGB frames of one even size (h, w, 3): yuv420p."""
     height, width = frames[0].shape[:2]
-    name, options = CODEC_OPTIONS[codec]
+    name, always = CODEC_OPTIONS[codec]
     encoder = av.CodecContext.create(name, "w")
     decoder = av.CodecContext.create(codec, "r")
     assert isinstance(encoder, av.VideoCodecContext)
     assert isinstance(decoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base = Fraction(1, 30)
-    encoder.options = {"crf": str(crf), "preset": preset, "tune": "zerolatency", **options}
+    encoder.options = {**options, **always}
     decoder.thread_count = 1
-    decoded = []
+    decoded: list[av.VideoFrame] = []
     for number, frame in enumerate(frames):
         picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
         picture.pts = number
@@ -81,4 +89,4 @@ def through_codec(frames: Sequence[Pixels], codec: str, crf: int, preset: str) -
     for packet in encoder.encode(None):
         decoded += decoder.decode(packet)
     decoded += decoder.decode(None)
-    return np.asarray(decoded[-1].to_ndarray(format="rgb24"), np.uint8)
+    return decoded
