@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sorawm_pipeline import Pipeline, PipelineConfig, warm
+from sorawm_pipeline.report import VerifyReport
 from sorawm_pipeline.vision.detector import Detection
 from tests.clips import MARK, Clip, rgb
 from tests.conftest import WhiteDetector
@@ -37,6 +38,16 @@ CONFIG = PipelineConfig.load_yaml(
 )
 
 
+async def verified(make_clip: MakeClip, folder: Path) -> VerifyReport:
+    """What looking again at a cleaned clip found; all of its frames are there."""
+    report = await Pipeline(CONFIG).process(
+        make_clip("clip.mp4", Clip(frames=30)), folder / "out.mp4"
+    )
+    assert report.frames.encoded == 30
+    assert report.verification is not None
+    return report.verification
+
+
 async def test_a_second_look_loads_no_second_detector(
     make_clip: MakeClip, tmp_path: Path, detectors: list[WhiteDetector]
 ) -> None:
@@ -59,23 +70,17 @@ async def test_a_clean_result_is_not_cleaned_again(
     make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, WhiteDetector)
-    source = make_clip("clip.mp4", Clip(frames=30))
-    report = await Pipeline(CONFIG).process(source, tmp_path / "out.mp4")
-    assert report.verification is not None
-    assert (report.verification.residual_frames, report.verification.repaired) == (0, False)
-    assert report.frames.encoded == 30
+    verification = await verified(make_clip, tmp_path)
+    assert (verification.residual_frames, verification.repaired) == (0, False)
 
 
 async def test_what_was_missed_is_repaired_once(
     make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, HalfBlind)
-    source = make_clip("clip.mp4", Clip(frames=30))
-    report = await Pipeline(CONFIG).process(source, tmp_path / "out.mp4")
-    assert report.verification is not None
-    assert (report.verification.residual_frames, report.verification.repaired) == (30, True)
-    assert report.verification.residual_marks == ()
-    assert report.frames.encoded == 30
+    verification = await verified(make_clip, tmp_path)
+    assert (verification.residual_frames, verification.repaired) == (30, True)
+    assert verification.residual_marks == ()
     assert all(
         picture[MARK.y0 : MARK.y1, MARK.x0 : MARK.x1].max() < 200
         for picture in rgb(tmp_path / "out.mp4")

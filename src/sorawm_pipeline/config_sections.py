@@ -169,7 +169,7 @@ class DetectConfig(Section):
 
 
 INPAINTERS = ("see-through", "membrane", "telea", "ns", "lama", "none")
-
+"""Methods that need no other package."""
 
 INPAINTER_GROUP = "sorawm_pipeline.inpainters"
 """Entry points by which other packages bring inpainters."""

@@ -66,9 +66,7 @@ def through_codec(frames: Sequence[Pixels], codec: str, crf: int, preset: str) -
     return np.asarray(coded(frames, codec, options)[-1].to_ndarray(format="rgb24"), np.uint8)
 
 
-def coded(
-    frames: Sequence[Pixels], codec: str, options: Mapping[str, str]
-) -> list[av.VideoFrame]:
+def coded(frames: Sequence[Pixels], codec: str, options: Mapping[str, str]) -> list[av.VideoFrame]:
     """What a codec, `h264` or `hevc`, leaves of RGB frames of one even size (h, w, 3): yuv420p."""
     height, width = frames[0].shape[:2]
     name, always = CODEC_OPTIONS[codec]

@@ -63,6 +63,11 @@ class PixelLayout:
     rgb: bool
 
     @property
+    def even_steps(self) -> tuple[int, int]:
+        """A grid of luma samples, across and down, that chroma samples and 2x2 blocks lie on."""
+        return max(2, self.step_x), max(2, self.step_y)
+
+    @property
     def dtype(self) -> type[np.uint8 | np.uint16]:
         return np.uint8 if self.depth == 8 else np.uint16
 

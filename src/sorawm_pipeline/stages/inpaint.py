@@ -45,8 +45,7 @@ class Inpaint:
         return self._batch_cap.cap()
 
     def open(self) -> None:
-        if self.inpainter is not None:
-            self.inpainter.warm_up()
+        pass
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
         if self.inpainter is None:

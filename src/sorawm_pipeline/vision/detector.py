@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import DeviceError, ModelError, PipelineError
+from sorawm_pipeline.vision.onnx_sessions import session_options
 from sorawm_pipeline.vision.weights import Weights
 
 if TYPE_CHECKING:
@@ -298,16 +299,9 @@ def _load(weights: Weights, device: str, *, half: bool, threads: int | None) -> 
 
 def _with_session_options(base: type[Any], threads: int | None) -> type[Any]:
     """Return an AutoBackend whose ONNX sessions keep to `threads` and leave idle cores alone."""
-    import onnxruntime
     from ultralytics.nn.backends import ONNXBackend
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # By default a worker thread spins between calls, which takes cores from decode and encode.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    onnx = partial(ONNXBackend, session_options=options)
+    onnx = partial(ONNXBackend, session_options=session_options(threads))
     backends = {**base._BACKEND_MAP, "onnx": onnx}  # noqa: SLF001 - it passes no options itself
     return type("AutoBackend", (base,), {"_BACKEND_MAP": backends})
 

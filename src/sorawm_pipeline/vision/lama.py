@@ -19,7 +19,8 @@ from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.media.frame import Patch
 from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.vision.grid import from_rgb, to_rgb
-from sorawm_pipeline.vision.restore import BLIND_CONTEXT, Region
+from sorawm_pipeline.vision.onnx_sessions import session_options
+from sorawm_pipeline.vision.restore import BLIND_CONTEXT, Region, in_groups
 from sorawm_pipeline.vision.weights import digest_of
 
 Floats = NDArray[np.float32]
@@ -68,16 +69,10 @@ class Lama:
         except Exception as error:  # each runtime has its own for a bad file
             raise ModelError(f"{path} is no network that can be loaded: {error}") from error
 
-    def warm_up(self) -> None:
-        pass
-
     def fill(self, regions: Sequence[Region]) -> list[Patch]:
-        patches: dict[int, Patch] = {}
-        for shape in dict.fromkeys(region.planes[0].shape for region in regions):
-            same = [at for at, region in enumerate(regions) if region.planes[0].shape == shape]
-            filled = self._filled([regions[at] for at in same])
-            patches.update(zip(same, filled, strict=True))
-        return [patches[at] for at in range(len(regions))]
+        return in_groups(
+            regions, lambda region: region.planes[0].shape, lambda _, same: self._filled(same)
+        )
 
     def _filled(self, regions: Sequence[Region]) -> list[Patch]:
         pictures = np.stack([to_rgb(region.planes, self._layout) for region in regions])
@@ -107,7 +102,9 @@ def _hidden(region: Region) -> NDArray[np.bool_]:
 def _onnx(path: Path) -> Network:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(path), session_options(), providers=["CPUExecutionProvider"]
+    )
     first, second = (entry.name for entry in session.get_inputs())
 
     def run(picture: Floats, mask: Floats) -> Floats:

@@ -89,8 +89,7 @@ class Places:
         for at, patch in enumerate(frame.patches):
             if at in taken:
                 continue
-            steps = max(2, self._clip.layout.step_x), max(2, self._clip.layout.step_y)
-            around = patch.box.grown(AROUND).aligned(*steps)
+            around = patch.box.grown(AROUND).aligned(*self._clip.layout.even_steps)
             place = _Place(around.clipped(self._clip.width, self._clip.height))
             self._places.append(place)
             if before is not None:

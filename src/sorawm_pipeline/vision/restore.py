@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -34,6 +34,9 @@ FEATHER = 4
 """Width in pixels of the soft edge around a hole."""
 
 
+Key = TypeVar("Key", bound=Hashable)
+
+
 class Inpainter(Protocol):
     """Restores regions of frames. Used by one thread at a time.
 
@@ -50,10 +53,6 @@ class Inpainter(Protocol):
     runtime: str
     device: str
     weights_sha256: str | None
-
-    def warm_up(self) -> None:
-        """Do once what makes a first call slow."""
-        ...
 
     def fill(self, regions: Sequence[Region]) -> list[Patch]:
         """Return a patch for each region, whose box is the region's hole's.
@@ -73,9 +72,6 @@ class Blind:
     runtime = "opencv"
     device = "cpu"
     weights_sha256: str | None = None
-
-    def warm_up(self) -> None:
-        pass
 
     def fill(self, regions: Sequence[Region]) -> list[Patch]:
         return [
@@ -178,8 +174,7 @@ class Hole:
     ) -> None:
         whole = mark if mask is None else mark.union(mask.box)
         hole = whole.grown(margin).clipped(width, height)
-        steps = max(2, layout.step_x), max(2, layout.step_y)
-        self.box = hole.grown(context).aligned(*steps).clipped(width, height)
+        self.box = hole.grown(context).aligned(*layout.even_steps).clipped(width, height)
         self.mark = whole.clipped(width, height)
         inside = np.zeros((self.box.height, self.box.width), np.uint8)
         if mask is None:
@@ -193,15 +188,12 @@ class Hole:
         soft = np.clip(1.0 - distance / FEATHER, 0.0, 1.0) * OPAQUE
         self.alpha = chroma_alpha(np.rint(soft).astype(np.uint16), layout)
         self.masks = tuple(np.where(alpha > 0, np.uint8(255), np.uint8(0)) for alpha in self.alpha)
-        self.others = np.zeros(inside.shape, np.bool_)
         for other in others:
             unknown = other.grown(margin).aligned(layout.step_x, layout.step_y)
             for index, hidden in enumerate(self.masks):
                 origin = layout.plane_box(self.box, index)
                 area = layout.plane_box(unknown.intersection(self.box), index)
                 hidden[area.within(origin)] = 255
-                if index == 0:
-                    self.others[area.within(origin)] = True
 
     def patch(self, planes: tuple[Plane, ...]) -> Patch:
         """A patch of these planes that replaces the whole hole, seen by nobody."""
@@ -222,3 +214,17 @@ class Region:
     index: int
     hole: Hole
     planes: tuple[Plane, ...]
+
+
+def in_groups(
+    regions: Sequence[Region],
+    key: Callable[[Region], Key],
+    fill: Callable[[Key, Sequence[Region]], list[Patch]],
+) -> list[Patch]:
+    """Patches for regions, in their order, made for all regions of one key at once."""
+    patches: dict[int, Patch] = {}
+    keys = [key(region) for region in regions]
+    for one in dict.fromkeys(keys):
+        same = [at for at, other in enumerate(keys) if other == one]
+        patches.update(zip(same, fill(one, [regions[at] for at in same]), strict=True))
+    return [patches[at] for at in range(len(regions))]

@@ -1,7 +1,7 @@
 """Seeing through a translucent overlay: its matte, what inverting it gives, and what is left to do.
 
 Two small networks. `matte` tells how opaque the overlay is and which colour it has, from the mean
-of a few neighbouring frames and of the run so far, in which the overlay stands out because the
+of a few neighbouring frames and that of a few more, in which the overlay stands out because the
 scene has moved. `fill` gets one frame, the matte and the inverted picture (Dekel et al., "On the
 effectiveness of visible watermarks", 2017), and returns the clean picture and how far it may be
 off; where nothing comes through it paints.
@@ -22,8 +22,16 @@ from sorawm_pipeline.media.frame import Box, Patch, Plane
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout, rounded_like
 from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
+from sorawm_pipeline.vision.onnx_sessions import session_options
 from sorawm_pipeline.vision.propagate import KNOWN
-from sorawm_pipeline.vision.restore import CONTEXT, DiffusionInpainter, Hole, Region, membrane
+from sorawm_pipeline.vision.restore import (
+    CONTEXT,
+    DiffusionInpainter,
+    Hole,
+    Region,
+    in_groups,
+    membrane,
+)
 from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
 Floats = NDArray[np.float32]
@@ -99,15 +107,10 @@ class OnnxNetwork:
     def __init__(self, weights: Weights, threads: int | None = None) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.sha256 = weights.sha256
         try:
             self._session = onnxruntime.InferenceSession(
-                str(weights.path), options, providers=["CPUExecutionProvider"]
+                str(weights.path), session_options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own errors share no public base
             raise ModelError(f"{weights.path} cannot be loaded: {error}") from error
@@ -163,16 +166,18 @@ def load_networks(
     Raises:
         ModelError: a file is missing or was changed.
     """
-    if not device.startswith("cuda"):
-        return Networks(
-            OnnxNetwork(builtin_weights("onnx", MATTE), threads),
-            OnnxNetwork(builtin_weights("onnx", FILL), threads),
+    kind: Literal["onnx", "safetensors"] = "safetensors" if device.startswith("cuda") else "onnx"
+    networks = []
+    for name, parts in ((MATTE, MATTE_PARTS), (FILL, FILL_PARTS)):
+        weights = builtin_weights(kind, name)
+        network: Network = (
+            OnnxNetwork(weights, threads)
+            if kind == "onnx"
+            else TorchNetwork(weights, device, half=half, compile=compile)
         )
-    matte, fill = (builtin_weights("safetensors", name) for name in (MATTE, FILL))
-    return Networks(
-        TorchNetwork(matte, device, half=half, compile=compile),
-        TorchNetwork(fill, device, half=half, compile=compile),
-    )
+        network(np.zeros((1, sum(parts[0]), 40, 88), np.float32))  # the first call is slow
+        networks.append(network)
+    return Networks(*networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,25 +218,21 @@ class SeeThrough:
         self.device = networks.fill.device
         self.weights_sha256: str | None = networks.fill.sha256
 
-    def warm_up(self) -> None:
-        """Run once on a grey region, so that the first real one is not slow."""
-        self._networks.fill(np.zeros((1, 16, 40, 88), np.float32))
-        self._networks.matte(np.zeros((1, 17, 40, 88), np.float32))
-
     def fill(self, regions: Sequence[Region]) -> list[Patch]:
         """Patches for regions of one or several frames, oldest first, in the same order."""
-        patches: dict[int, Patch] = {}
         places = dict(self._places)
-        for box in dict.fromkeys(region.hole.box for region in regions):
-            same = [at for at, region in enumerate(regions) if region.hole.box == box]
-            filled, places[box] = self._filled(self._places.get(box), [regions[at] for at in same])
-            patches.update(zip(same, filled, strict=True))
+
+        def filled(box: Box, same: Sequence[Region]) -> list[Patch]:
+            patches, places[box] = self._filled(self._places.get(box), same)
+            return patches
+
+        patches = in_groups(regions, lambda region: region.hole.box, filled)
         newest = max((region.index for region in regions), default=0)
         # Only now: whoever runs out of memory above is asked again.
         self._places = {
             box: place for box, place in places.items() if newest - place.last <= FORGOTTEN
         }
-        return [patches[at] for at in range(len(regions))]
+        return patches
 
     def _filled(
         self, before: _Place | None, regions: Sequence[Region]
@@ -243,15 +244,15 @@ class SeeThrough:
         base = inverted(grids, alpha, tone)
         keys = list(range(0, len(grids), KEY_EVERY))
         data = [grids[keys] - 0.5, alpha[keys], base[keys] - 0.5]
-        shrunk = max(1.0, regions[-1].hole.mark.height / TALL)
-        answers = _asked(self._networks.fill, np.concatenate(data, 1), FILL_PARTS, shrunk)
+        hole = regions[-1].hole
+        answers = _asked(self._networks.fill, np.concatenate(data, 1), FILL_PARTS, hole)
         output = _between(keys, answers, range(len(grids)))
         pictures = np.clip(base + output[:, :6], 0, 1)
         doubts = np.exp(np.clip(output[:, 6:], -12, 2)) * np.float32(255**2)
         others = np.setdiff1d(np.arange(len(grids)), keys)
         clear = np.maximum(1 - alpha[others], np.float32(STEEPEST))
         doubts[others] += (np.float32(NOISE) / clear) ** 2
-        if _still_there(_on_grid(regions[-1].hole), grids.mean(0), pictures.mean(0)):
+        if _still_there(_on_grid(hole), grids.mean(0), pictures.mean(0)):
             return self._blind.fill(regions), place
         patches = [
             self._patch(region, picture, cover, doubt)
@@ -273,11 +274,11 @@ class SeeThrough:
         earlier = np.concatenate([shorts[:1] if before is None else before.mean[None], shorts[:-1]])
         longs = (shorts + earlier) / 2
         inside = np.full((len(parts), 1, *shorts.shape[2:]), -0.5, np.float32)
-        inside[:, 0][:, *_on_grid(regions[-1].hole)] = 0.5
+        hole = regions[-1].hole
+        inside[:, 0][:, *_on_grid(hole)] = 0.5
         prior = np.zeros_like(shorts[:, :4])
         data = np.concatenate([shorts - 0.5, longs - 0.5, inside, prior], 1)
-        shrunk = max(1.0, regions[-1].hole.mark.height / TALL)
-        answers = _asked(self._networks.matte, data, MATTE_PARTS, shrunk)
+        answers = _asked(self._networks.matte, data, MATTE_PARTS, hole)
         keys = (1 / (1 + np.exp(BIASES - answers))).astype(np.float32)
         times = [
             float(np.mean([region.index for region in regions[first : first + MATTE_EVERY]]))
@@ -302,8 +303,7 @@ class SeeThrough:
         soft = np.rint(np.clip(1 - distance / SOFT, 0, 1) * OPAQUE).astype(np.uint16)
         soft = np.minimum(soft, region.hole.alpha[0])
         # What the matte leaves out of the box may yet be the mark's.
-        known = ~hidden & ~region.hole.others
-        variance = np.where(known, np.float32(KNOWN), np.maximum(unsure, SUREST))
+        variance = np.where(hidden, np.maximum(unsure, SUREST), np.float32(KNOWN))
         return Patch(region.hole.box, planes, chroma_alpha(soft, self._layout), variance)
 
 
@@ -387,9 +387,10 @@ def _between(times: Sequence[float], keys: Floats, wanted: Sequence[float]) -> F
     return np.asarray(keys[low] + share * (keys[np.minimum(low + 1, len(keys) - 1)] - keys[low]))
 
 
-def _asked(network: Network, batch: Floats, parts: Parts, shrunk: float) -> Floats:
-    """The network's answer to a batch, asked at a size so many times smaller."""
-    if shrunk == 1:
+def _asked(network: Network, batch: Floats, parts: Parts, hole: Hole) -> Floats:
+    """The network's answer to a batch, asked at a smaller size if the hole's mark is tall."""
+    shrunk = hole.mark.height / TALL
+    if shrunk <= 1:
         return _whole(network, batch)
     high, wide = batch.shape[2:]
     small = _resized(batch, parts[0], round(high / shrunk), round(wide / shrunk))
