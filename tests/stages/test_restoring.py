@@ -18,6 +18,7 @@ from sorawm_pipeline.media.frame import Box, Frame, Mark, Patch
 from sorawm_pipeline.media.planes import plane_view
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
+from sorawm_pipeline.vision.places import Places
 from sorawm_pipeline.vision.restore import Blind, MembraneInpainter, Region
 from tests.clips import Clip
 
@@ -157,3 +158,14 @@ def test_a_patch_of_which_nobody_knows_how_good_it_is_gives_way(clip: ClipInfo) 
     temporal = Temporal(clip, 4, 8)
     for out in temporal.process(done) + temporal.flush():
         assert np.abs(luma_after(out, clip).astype(int) - texture()).max() <= 3
+
+
+def test_a_place_whose_mark_has_gone_is_let_go(clip: ClipInfo) -> None:
+    places = Places(clip)
+    frames = [frame(n, texture(), [MARK] if n == 1 else []) for n in range(3)]
+    done = Inpaint(clip, MembraneInpainter(), BatchCap(4, start=4), margin=2).process(frames)
+    for number, one in enumerate(done):
+        places.see(one, done[number - 1] if number else None)
+    assert places.open
+    places.settle(done)
+    assert not places.open

@@ -128,3 +128,15 @@ def test_motion_reversed_leads_back() -> None:
     inner = np.s_[16:-16, 16:-16]
     assert np.median(there.dense[inner][..., 0]) == pytest.approx(3, abs=0.2)
     assert np.median(back.dense[inner][..., 0]) == pytest.approx(-3, abs=0.2)
+
+
+def test_a_fill_that_stays_wrong_wears_away_what_is_known_only_slowly() -> None:
+    def flat(level: float, variance: float) -> Sight:
+        plane = np.full((4, 6), level, np.float32)
+        return Sight(plane, NO_CHROMA, np.full((4, 6), variance, np.float32))
+
+    estimate, wrong = flat(100, KNOWN), flat(200, 300)
+    for _ in range(30):
+        drifted = Sight(estimate.luma, NO_CHROMA, estimate.variance + np.float32(0.3))
+        estimate = updated(drifted, wrong)
+    assert (np.abs(estimate.luma - 100) < 12).all()

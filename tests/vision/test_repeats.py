@@ -79,3 +79,7 @@ def test_places_are_forgotten() -> None:
         x = 17 * index % 120
         repeats.judged(index, moving(index), [Mark(Box(x, 20, x + 40, 32), 0.4)])
         assert len(repeats._places) <= FORGET + 1
+
+
+def test_a_few_frames_in_a_row_are_not_enough() -> None:
+    assert sure([PLACE] * 5) == [0.4] * 5

@@ -13,7 +13,7 @@ from sorawm_pipeline.media.frame import Box, Plane
 from sorawm_pipeline.media.patch import OPAQUE
 from sorawm_pipeline.media.planes import layout_of
 from sorawm_pipeline.vision.propagate import KNOWN
-from sorawm_pipeline.vision.restore import Hole, Region, plain_inpainter
+from sorawm_pipeline.vision.restore import Hole, MembraneInpainter, Region, plain_inpainter
 from sorawm_pipeline.vision.see_through import (
     FILL,
     MATTE,
@@ -42,6 +42,7 @@ class Told:
         self.answer = answer
         self.failures = failures
         self.batches: list[int] = []
+        self.sizes: list[tuple[int, int]] = []
 
     def __call__(self, batch: Floats) -> Floats:
         if self.failures:
@@ -50,8 +51,9 @@ class Told:
         self.batches.append(len(batch))
         wanted = (len(batch), 10, *batch.shape[2:])
         answer = np.zeros(wanted, np.float32)
-        high, wide = self.answer.shape[1:]
-        answer[:, :, :high, :wide] = self.answer
+        known = self.answer[:, : batch.shape[2], : batch.shape[3]]
+        answer[:, :, : known.shape[1], : known.shape[2]] = known
+        self.sizes.append((batch.shape[2], batch.shape[3]))
         return answer
 
 
@@ -230,3 +232,40 @@ def test_a_plate_that_the_networks_leave_standing_is_painted_over() -> None:
     for patch in patches:
         assert patch.planes[0][inside].max() < 120
         assert (patch.alpha[0][inside] == OPAQUE).all()
+
+
+def test_a_tall_mark_is_shown_to_the_networks_at_a_smaller_size() -> None:
+    tall = Hole(Box(40, 10, 180, 106), None, (), 0, 200, 120, YUV)
+    networks, fill = told(hole())
+    SeeThrough(networks, YUV).fill([region(0, tall, scene(0))])
+    assert isinstance(networks.matte, Told)
+    for network in (networks.matte, fill):
+        ((high, wide),) = network.sizes
+        assert high < 0.8 * tall.box.height / 2
+        assert wide < 0.8 * tall.box.width / 2
+
+
+def test_a_matte_turns_from_the_one_before_into_the_next() -> None:
+    here = hole()
+    networks, _ = told(here)
+    assert isinstance(networks.matte, Told)
+    regions = [region(n, here, marked(scene(0))) for n in range(8)]
+    going, fresh = SeeThrough(networks, YUV), SeeThrough(networks, YUV)
+    going.fill(regions[:4])
+    networks.matte.answer = networks.matte.answer - 0.2
+    after, alone = (each.fill(regions[4:])[0].planes[0] for each in (going, fresh))
+    inside = MARK.within(here.box)
+    assert after[inside].mean() < alone[inside].mean() - 1, "more is still taken off"
+
+
+def test_where_the_network_is_unsure_the_rim_helps_out() -> None:
+    here = hole()
+    networks, fill = told(here)
+    shown = [region(0, here, marked(scene(0)))]
+    inside = MARK.within(here.box)
+    smooth = MembraneInpainter().fill(shown)[0].planes[0][inside].astype(float)
+    seen = SeeThrough(networks, YUV).fill(shown)[0].planes[0][inside].astype(float)
+    fill.answer[6:] = 2
+    mixed = SeeThrough(networks, YUV).fill(shown)[0].planes[0][inside]
+    assert np.abs(smooth - seen).mean() > 10
+    assert np.abs(mixed - smooth).mean() < 0.3 * np.abs(mixed - seen).mean()
