@@ -1,4 +1,4 @@
-"""Draw the overlays that the restorer learns to see through: marks, logos, words, time stamps."""
+"""Draw the overlays that the restorer learns to see through: marks, logos, plates, time stamps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from clutter import badge, colour, soft, word
 from marks import Floats, Matte, fonts, mark, scaled, text_alpha
+from PIL import Image, ImageDraw
 
 NATURAL = 295.0  # width in pixels at which `mark` draws an icon and a word
 
@@ -83,34 +84,39 @@ def marks(rng: np.random.Generator, height: int, width: int, turns: list[float])
     return sheets
 
 
-def stamp(rng: np.random.Generator, height: int, width: int) -> Overlay:
-    """A line of words or figures, plain, with a dark outline or on a bar."""
+def stamps(rng: np.random.Generator, height: int, width: int, times: list[float]) -> list[Overlay]:
+    """A line of words or running figures at several times: plain, with a dark outline, on a bar."""
     bold, latin = fonts()
     face = str(rng.choice(bold if rng.random() < 0.6 else latin))
     figures = f"{rng.integers(2000, 2030)}-{rng.integers(10, 13)}-{rng.integers(10, 29)} "
-    figures += f"{rng.integers(10, 24)}:{rng.integers(10, 60)}:{rng.integers(10, 60)}"
-    said = figures if rng.random() < 0.6 else " ".join(word(rng) for _ in range(3))
-    letters = text_alpha(said, face, int(np.exp(rng.uniform(np.log(12), np.log(44)))))
-    letters = letters[:, : 2 * width]
-    x, y = place(rng, letters.shape, (height, width))
+    figures += f"{rng.integers(10, 24)}:{rng.integers(10, 60)}:"
+    if rng.random() < 0.6:
+        pace = rng.choice([1 / 30, 1, 3])
+        said = [f"{figures}{int(35 + pace * t) % 60:02}" for t in times]
+    else:
+        said = [" ".join(word(rng) for _ in range(3))] * len(times)
+    high = int(np.exp(rng.uniform(np.log(12), np.log(44))))
+    inks = [text_alpha(text, face, high)[:, : 2 * width] for text in said]
+    size = (max(ink.shape[0] for ink in inks), max(ink.shape[1] for ink in inks))
+    x, y = place(rng, size, (height, width))
     opacity = 1.0 if rng.random() < 0.35 else rng.uniform(0.4, 1)
     ink = colour(rng, white=rng.random() < 0.7)
-    top = laid(height, width, Matte(letters, np.full_like(letters, 255)), x, y, opacity, ink)
-    style = rng.random()
-    if style < 0.4:
-        edge = int(rng.integers(1, 3))
-        thick = cv2.copyMakeBorder(letters, *[edge] * 4, cv2.BORDER_CONSTANT)
-        thick = cv2.dilate(thick, np.ones((2 * edge + 1,) * 2, np.uint8)).astype(np.float32)
-        rim = laid(
-            height, width, Matte(thick, np.zeros_like(thick)), x - edge, y - edge, opacity, ink
-        )
-        return rim.under(top)
-    if style < 0.6:
-        bar = np.ones((letters.shape[0] + 8, letters.shape[1] + 12), np.float32)
-        ground = colour(rng, white=False) * np.float32(rng.choice([0, 0, 1]))
-        matte = Matte(bar, np.full_like(bar, 255))
-        return laid(height, width, matte, x - 6, y - 4, rng.uniform(0.3, 0.8), ground).under(top)
-    return top
+    style, edge = rng.random(), int(rng.integers(1, 3))
+    bar = np.ones((size[0] + 8, size[1] + 12), np.float32)
+    ground = colour(rng, white=False) * np.float32(rng.choice([0, 0, 1]))
+    behind = laid(height, width, Matte(bar, bar * 255), x - 6, y - 4, rng.uniform(0.3, 0.8), ground)
+    sheets = []
+    for letters in inks:
+        top = laid(height, width, Matte(letters, np.full_like(letters, 255)), x, y, opacity, ink)
+        if style < 0.35:
+            thick = cv2.copyMakeBorder(letters, *[edge] * 4, cv2.BORDER_CONSTANT)
+            thick = cv2.dilate(thick, np.ones((2 * edge + 1,) * 2, np.uint8)).astype(np.float32)
+            rim = Matte(thick, np.zeros_like(thick))
+            top = laid(height, width, rim, x - edge, y - edge, opacity, ink).under(top)
+        elif style < 0.7:
+            top = behind.under(top)
+        sheets.append(top)
+    return sheets
 
 
 def logo(rng: np.random.Generator, height: int, width: int) -> Overlay:
@@ -137,12 +143,47 @@ def logo(rng: np.random.Generator, height: int, width: int) -> Overlay:
     return sheet
 
 
+def plate(rng: np.random.Generator, height: int, width: int) -> Overlay:
+    """A word, mostly with a sign before it, on a plate, square or round; every second is opaque."""
+    opacity = 1.0 if rng.random() < 0.5 else rng.uniform(0.35, 0.95)
+    high = np.exp(rng.uniform(np.log(16), np.log(70)))
+    letters = text_alpha(word(rng), str(rng.choice(fonts()[0])), int(high * rng.uniform(0.35, 0.7)))
+    gap = int(high * rng.uniform(0.15, 0.4))
+    sign = badge(rng) if rng.random() < 0.6 else np.zeros((1, 1), np.float32)
+    sign = scaled(Matte(sign, np.full_like(sign, 255)), high * 0.7 / 96).alpha
+    tall = max(int(high), letters.shape[0] + 4)
+    wide = letters.shape[1] + sign.shape[1] + 3 * gap
+    canvas = Image.new("L", (4 * wide, 4 * tall))
+    bend = 4 * tall * rng.choice([0, rng.uniform(0.05, 0.3), 0.5])
+    ImageDraw.Draw(canvas).rounded_rectangle((0, 0, 4 * wide - 1, 4 * tall - 1), bend, fill=255)
+    body = np.asarray(canvas.resize((wide, tall), Image.Resampling.BOX), np.float32) / 255
+    shade = np.linspace(*rng.uniform(150, 255, 2), tall, dtype=np.float32)[:, None]
+    tone = shade * np.ones_like(body) if rng.random() < 0.3 else np.full_like(body, 255)
+    x, y = place(rng, body.shape, (height, width))
+    sheet = laid(height, width, Matte(body, tone), x, y, opacity, colour(rng, white=False))
+    for shape, at in ((sign, gap), (letters, 2 * gap + sign.shape[1])):
+        ink = colour(rng, white=rng.random() < 0.6)
+        top = Matte(shape, np.full_like(shape, 255))
+        centred = y + (tall - shape.shape[0]) // 2
+        sheet = sheet.under(laid(height, width, top, x + at, centred, opacity, ink))
+    return sheet
+
+
 def overlays(
-    rng: np.random.Generator, height: int, width: int, turns: list[float]
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    times: list[float],
+    spin: float,
 ) -> list[Overlay]:
-    """One overlay at several times; only marks change between them."""
+    """One overlay at several times, in frames; marks turn by `spin` radians in one.
+
+    Logos and plates stay as they are.
+    """
     kind = rng.random()
-    if kind < 0.75:
-        return marks(rng, height, width, turns)
-    still = (stamp if kind < 0.87 else logo)(rng, height, width)
-    return [still] * len(turns)
+    if kind < 0.64:
+        return marks(rng, height, width, [spin * time for time in times])
+    if kind < 0.78:
+        return stamps(rng, height, width, times)
+    still = (logo if kind < 0.88 else plate)(rng, height, width)
+    return [still] * len(times)

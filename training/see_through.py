@@ -105,7 +105,7 @@ def tile(rng: np.random.Generator, cache: Cache) -> Tile:
     times = [now + number - FRAMES // 2 for number in range(FRAMES)]
     around = [now, *(now + rng.uniform(-NEAR, NEAR, 2))]
     earlier = rng.uniform(-RUN, RUN)
-    sheets = overlays(rng, HEIGHT, WIDTH, [spin * t for t in (*times, *around[1:], earlier)])
+    sheets = overlays(rng, HEIGHT, WIDTH, [*times, *around[1:], earlier], spin)
     noise = rng.uniform(0, 4) if rng.random() < 0.5 else 0.0
     frames, clean = [], []
     for time, sheet in zip(times, sheets, strict=False):

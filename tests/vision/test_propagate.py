@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sorawm_pipeline.vision.alignment import standing
 from sorawm_pipeline.vision.propagate import (
+    BLIND,
     COMMON,
     KNOWN,
     Floats,
-    Motion,
     Sight,
+    carried,
     combined,
+    expected,
+    moved,
     updated,
 )
 
@@ -49,11 +53,11 @@ def sight(truth: Floats, *, marked: bool, error: float = 25.0, seed: int = 0) ->
 
 def filtered(sights: list[Sight]) -> Sight:
     """The last sight after all before it were carried along."""
-    motion, estimate = Motion(), sights[0]
-    best = sights[0]
+    estimate, best, way = sights[0], sights[0], standing()
     for here in sights[1:]:
-        carried = motion.expected(estimate, motion.between(here, estimate), here)
-        estimate, best = updated(carried, here), combined(here, [carried])
+        way = moved(here, estimate, way)
+        prior = expected(estimate, way, here)
+        estimate, best = updated(prior, here), combined(here, [prior])
     return best
 
 
@@ -120,14 +124,35 @@ def test_a_combination_lies_between_and_nearer_to_the_surer(
         assert (np.abs(plane - near) <= np.abs(plane - far) + 0.01).all()
 
 
-def test_motion_reversed_leads_back() -> None:
-    scene, motion = texture(), Motion()
-    one, two = (sight(view(scene, x, 50), marked=False) for x in (60, 63))
-    there = motion.between(two, one)
-    back = motion.reversed(there)
-    inner = np.s_[16:-16, 16:-16]
-    assert np.median(there.dense[inner][..., 0]) == pytest.approx(3, abs=0.2)
-    assert np.median(back.dense[inner][..., 0]) == pytest.approx(-3, abs=0.2)
+def test_what_comes_in_from_beyond_the_region_is_not_known() -> None:
+    scene = texture()
+    one, two = (sight(view(scene, 50, y), marked=False) for y in (40, 52))
+    way = moved(two, one, standing())
+    assert way[1, 2] == pytest.approx(12, abs=0.1)
+    found = carried(one, way)
+    assert (found.variance[-11:] >= BLIND).all()
+    assert (found.variance[:-13, 2:-2] < 1).all()
+
+
+def test_what_comes_in_from_beyond_the_region_is_no_evidence_against_the_rest() -> None:
+    scene = texture()
+    truths = [view(scene, 50, 40 + 12 * t) for t in range(6)]
+    sights = [sight(truth, marked=True, error=15, seed=t) for t, truth in enumerate(truths)]
+    # The mark is 24 pixels high: what is under it now came in from below, free.
+    assert error_under_the_mark(filtered(sights), truths[-1]) < 2
+
+
+def test_colour_moves_as_brightness_does() -> None:
+    scene = texture()
+    luma = view(scene, 60, 50)
+    chroma = np.stack(
+        [cv2.resize(luma, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)] * 2, 2
+    )
+    there = Sight(luma, chroma, np.full(luma.shape, KNOWN, np.float32))
+    way = np.array([[1.0, 0, 6.0], [0, 1, -4.0]])
+    found = carried(there, way)
+    small = cv2.resize(found.luma, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)
+    assert np.abs(found.chroma - small[..., None])[8:-8, 8:-8].mean() < 1
 
 
 def test_a_fill_that_stays_wrong_wears_away_what_is_known_only_slowly() -> None:

@@ -11,14 +11,16 @@ from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.frame import Box, Frame, Patch, Plane
 from sorawm_pipeline.media.patch import cut
 from sorawm_pipeline.media.planes import rounded_like
+from sorawm_pipeline.vision.alignment import Movement, farthest, inverse, joined, standing
 from sorawm_pipeline.vision.propagate import (
     BLIND,
     KNOWN,
+    STILL,
     Floats,
-    Motion,
-    Paths,
     Sight,
     combined,
+    expected,
+    moved,
     updated,
 )
 
@@ -33,24 +35,44 @@ class _Moment:
     Attributes:
         index: of the frame.
         sight: what it shows, fills included.
-        paths: motion to the frame before; None in the first.
+        way: movement to the frame before; None if it stands, and in the first.
         carried: what the frames before make one expect; None in the first.
         patch: position among the frame's patches; None where no mark is.
     """
 
     index: int
     sight: Sight
-    paths: Paths | None = None
+    way: Movement | None = None
     carried: Sight | None = None
     patch: int | None = None
 
 
 @dataclass(slots=True)
 class _Place:
+    """A region, followed.
+
+    Attributes:
+        estimate: of the region in the latest frame.
+        last: movement between the latest two frames.
+        due: movement that was too little to move the estimate by.
+        closed: whether its mark is gone.
+    """
+
     region: Box
     moments: list[_Moment] = field(default_factory=list)
     estimate: Sight | None = None
+    last: Movement = field(default_factory=standing)
+    due: Movement = field(default_factory=standing)
     closed: bool = False
+
+    def way_to(self, here: Sight, there: Sight) -> Movement | None:
+        """The movement from the next sight to the estimate; None as long as it is too little."""
+        self.last = moved(here, there, self.last)
+        self.due = joined(self.last, self.due)
+        if farthest(self.due, *here.luma.shape) < STILL:
+            return None
+        way, self.due = self.due, standing()
+        return way
 
 
 class Places:
@@ -59,7 +81,6 @@ class Places:
     def __init__(self, clip: ClipInfo) -> None:
         self._clip = clip
         self._scale = np.float32(2.0 ** (8 - clip.layout.depth))
-        self._motion = Motion()
         self._places: list[_Place] = []
 
     @property
@@ -91,6 +112,8 @@ class Places:
                 continue
             around = patch.box.grown(AROUND).aligned(*self._clip.layout.even_steps)
             place = _Place(around.clipped(self._clip.width, self._clip.height))
+            if self._places:
+                place.last = self._places[-1].last
             self._places.append(place)
             if before is not None:
                 self._follow(place, before, None)
@@ -122,16 +145,15 @@ class Places:
         if place.estimate is None:
             place.estimate = moment.sight
         else:
-            moment.paths = self._motion.between(moment.sight, place.estimate)
-            moment.carried = self._motion.expected(place.estimate, moment.paths, moment.sight)
+            moment.way = place.way_to(moment.sight, place.estimate)
+            moment.carried = expected(place.estimate, moment.way, moment.sight)
             place.estimate = updated(moment.carried, moment.sight)
         place.moments.append(moment)
 
     def _back(self, moment: _Moment, before: _Moment, ahead: Sight | None) -> Sight:
         """What a moment and those after it make one expect in the moment before it."""
         estimate = moment.sight if ahead is None else updated(ahead, moment.sight)
-        assert moment.paths is not None
-        return self._motion.expected(estimate, self._motion.reversed(moment.paths), before.sight)
+        return expected(estimate, None if moment.way is None else inverse(moment.way), before.sight)
 
     def _sight(self, region: Box, frame: Frame) -> Sight:
         """A place as a frame shows it, with all of the frame's patches in it."""

@@ -14,7 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sorawm_pipeline.vision.alignment import Movement, movement, standing
+
 Floats = NDArray[np.float32]
+
+SMOOTH = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+LINEAR = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+EDGE = cv2.BORDER_REPLICATE
 
 KNOWN = 0.5
 """Variance, in squared 8-bit steps, of a sample that no mark covers."""
@@ -50,17 +56,11 @@ LOST = 200.0
 STANDING = 0.3
 """Mean squared change of the ring below which a scene stands, without looking for motion."""
 
-WORTH = 0.95
-"""A movement must leave no more than this share of the change that standing still leaves."""
+SAMPLED = 3
+"""Distance in pixels of the samples that tell the noise."""
 
-BENT = 1.5
-"""Dense motion must explain a pixel so many times better than the movement as a whole."""
-
-SAMPLED, FEWEST = 6, 30
-"""Distance in pixels of the samples that an affine movement is fitted to, and least of them."""
-
-STILL = 0.15
-"""Motion in pixels below which a scene stands: moving it would only blur it."""
+STILL = 0.05
+"""Way in pixels below which nothing is moved yet: each movement blurs a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,143 +78,44 @@ class Sight:
     variance: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Two accounts of the motion from one sight of a place to another, (h, w, 2) each.
-
-    For each pixel of the one, how far right and down it is in the other.
-
-    Attributes:
-        dense: each pixel by itself.
-        whole: all as one affine movement, which the pixels that no mark covers agree on; None if
-            that says the same.
-    """
-
-    dense: Floats
-    whole: Floats | None
+def moved(here: Sight, there: Sight, last: Movement) -> Movement:
+    """The movement from one sight of a place to another; `last` was the one before."""
+    known = here.variance <= KNOWN
+    change = (here.luma - there.luma)[known]
+    if change.size and float(np.mean(change**2)) < STANDING:
+        return standing()
+    return movement(here.luma, there.luma, known, last)
 
 
-class Motion:
-    """Motion between two sights of a place, and moving a sight along it.
-
-    Kroeger et al., "Fast optical flow using dense inverse search", 2016, as OpenCV has it.
-    """
-
-    def __init__(self) -> None:
-        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._grids: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
-
-    def between(self, here: Sight, there: Sight) -> Paths:
-        """The motion from `here` to `there`."""
-        ring = here.variance <= KNOWN
-        unmoved = _mismatch(here.luma, there.luma, ring)
-        if unmoved < STANDING:
-            return Paths(np.zeros((*here.luma.shape, 2), np.float32), None)
-        flow = np.asarray(self._search.calc(_bytes(here.luma), _bytes(there.luma), None))
-        whole = _affine(flow, ring)
-        moved = cv2.remap(
-            there.luma, *self._at(whole), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        # In flat surroundings flow may be anything: a movement must explain them better than none.
-        if _mismatch(here.luma, np.asarray(moved, np.float32), ring) > WORTH * unmoved:
-            whole = np.zeros_like(whole)
-        for path in (flow, whole):
-            path[_still(path)] = 0
-        unseen = here.variance >= BLIND
-        flow[unseen] = whole[unseen]
-        alike = _still(flow - whole).all()
-        return Paths(flow.astype(np.float32, copy=False), None if alike else whole)
-
-    def expected(self, there: Sight, paths: Paths, here: Sight) -> Sight:
-        """What `there` makes one expect here, by whichever account explains a pixel better."""
-        dense = doubted(self.carried(there, paths.dense), here)
-        if paths.whole is None:
-            return dense
-        whole = doubted(self.carried(there, paths.whole), here)
-        # The dense account can also explain a bad fill, by bending the scene to it.
-        better = whole.variance < BENT * dense.variance
-        variance = np.where(better, whole.variance, dense.variance)
-        return _mixed(dense, whole, better.astype(np.float32), variance)
-
-    def reversed(self, paths: Paths) -> Paths:
-        """The motion from there to here, from that from here to there: cheaper than a search."""
-        back = (
-            None
-            if path is None
-            else -cv2.remap(
-                path, *self._at(-path), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
-            for path in (paths.dense, paths.whole)
-        )
-        return Paths(*back)  # type: ignore[arg-type]
-
-    def carried(self, sight: Sight, flow: Floats) -> Sight:
-        """A sight of another frame as it looks once moved along `flow`."""
-        if not flow.any():
-            return Sight(sight.luma, sight.chroma, sight.variance + DRIFT)
-        at = self._at(flow)
-        luma = cv2.remap(sight.luma, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        variance = cv2.remap(sight.variance, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        chroma = sight.chroma
-        if chroma.shape[2]:
-            high, wide, planes = chroma.shape
-            rate = np.array([wide / flow.shape[1], high / flow.shape[0]], np.float32)
-            small = flow if rate.min() == 1 else cv2.resize(flow, (wide, high)) * rate
-            moved = cv2.remap(
-                chroma,
-                *self._at(np.asarray(small, np.float32)),
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            chroma = np.asarray(moved, np.float32).reshape(high, wide, planes)
-        return Sight(np.asarray(luma, np.float32), chroma, np.asarray(variance + DRIFT, np.float32))
-
-    def _at(self, flow: Floats) -> tuple[Floats, Floats]:
-        shape = flow.shape[:2]
-        if shape not in self._grids:
-            y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-            self._grids[shape] = x, y
-        x, y = self._grids[shape]
-        return x + flow[..., 0], y + flow[..., 1]
+def expected(there: Sight, way: Movement | None, here: Sight) -> Sight:
+    """What another sight, at the end of a movement, makes one expect here; None stands still."""
+    return doubted(carried(there, way), here)
 
 
-def _affine(flow: Floats, known: NDArray[np.bool_]) -> Floats:
-    """The affine movement (h, w, 2) that fits the flow where it is known, outliers put aside."""
-    high, wide = known.shape
-    rows, columns = np.mgrid[SAMPLED // 2 : high : SAMPLED, SAMPLED // 2 : wide : SAMPLED]
-    moved = flow[rows, columns].reshape(-1, 2)
-    given = known[rows, columns].ravel().astype(np.float32)
-    if given.sum() < FEWEST:
-        return np.zeros_like(flow)
-    x, y = (columns.ravel() - wide / 2) / wide, (rows.ravel() - high / 2) / high
-    places = np.stack([np.ones_like(x), x, y], 1).astype(np.float32)
-    weight = given
-    for _ in range(3):  # iteratively reweighted least squares, Cauchy weights
-        weighted = places * weight[:, None]
-        ridge = np.float32(1e-3) * weight.mean() * np.eye(3, dtype=np.float32)
-        fit = np.linalg.solve(weighted.T @ places + ridge, weighted.T @ moved)
-        off = np.hypot(*(moved - places @ fit).T)
-        typical = max(float(np.median(off[given > 0])), 0.05)
-        weight = given / (1 + (off / (1.5 * typical)) ** 2)
-    across = ((np.arange(wide) - wide / 2) / wide).astype(np.float32)
-    down = ((np.arange(high) - high / 2) / high).astype(np.float32)
-    whole = fit[0] + across[None, :, None] * fit[1] + down[:, None, None] * fit[2]
-    return np.asarray(whole, np.float32)
-
-
-def _mismatch(one: Floats, other: Floats, ring: NDArray[np.bool_]) -> float:
-    """Mean squared difference in the ring, which is all there is if nothing is ring."""
-    return float(np.mean((one - other)[ring] ** 2)) if ring.any() else 1e9
-
-
-def _still(path: Floats) -> NDArray[np.bool_]:
-    """Where (h, w) a motion is less than STILL across and down."""
-    x, y = cv2.split(path)
-    return np.asarray((np.abs(x) < STILL) & (np.abs(y) < STILL))
-
-
-def _bytes(luma: Floats) -> NDArray[np.uint8]:
-    return np.clip(luma, 0, 255).astype(np.uint8)
+def carried(sight: Sight, way: Movement | None) -> Sight:
+    """The sight that a movement leads to, as it looks at the movement's beginning."""
+    if way is None:
+        return Sight(sight.luma, sight.chroma, sight.variance + np.float32(DRIFT))
+    high, wide = sight.luma.shape
+    luma = cv2.warpAffine(sight.luma, way, (wide, high), flags=SMOOTH, borderMode=EDGE)
+    variance = cv2.warpAffine(
+        sight.variance,
+        way,
+        (wide, high),
+        flags=LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=BLIND,  # what comes in from beyond the region was never seen
+    )
+    chroma = sight.chroma
+    if chroma.shape[2]:
+        rows, columns, planes = chroma.shape
+        rate = np.diag([columns / wide, rows / high])
+        small = rate @ way @ np.diag([*(1 / rate.diagonal()), 1.0])
+        turned = cv2.warpAffine(chroma, small, (columns, rows), flags=LINEAR, borderMode=EDGE)
+        chroma = np.asarray(turned, np.float32).reshape(rows, columns, planes)
+    return Sight(
+        np.asarray(luma, np.float32), chroma, np.asarray(variance + np.float32(DRIFT), np.float32)
+    )
 
 
 def doubted(carried: Sight, here: Sight) -> Sight:
@@ -224,7 +125,8 @@ def doubted(carried: Sight, here: Sight) -> Sight:
     """
     ring = (here.variance <= KNOWN).astype(np.float32)
     squared = (carried.luma - here.luma) ** 2
-    seen = squared[ring > 0]
+    some = slice(None, None, SAMPLED)
+    seen = squared[some, some][ring[some, some] > 0]
     grain = min(float(np.median(seen)) / 0.455, GRAIN) if seen.size else 0.0  # chi-square's median
     expected = EXPECTED * (here.variance + carried.variance + np.float32(grain))
     misfit = np.maximum(squared - expected, np.float32(0)) * ring

@@ -1,0 +1,95 @@
+"""What restoring costs beside decoding and encoding: medians of interleaved rounds, one run.
+
+    python bench/fill_cost.py CLIP... [--rounds 7] [--output FILE.json]
+
+CLIPs show marks. Each is processed in turns, models warm, encoder as by default:
+
+- `plain`: decoded and encoded, nothing looked at;
+- `found`: marks found, nothing restored;
+- `whole`: the program as it is, the fill network on one frame in see_through.KEY_EVERY;
+- `every`: the same with the network on every frame.
+
+Milliseconds of wall time per frame; `fill` is whole less found, for each marked frame, and `busy`
+is the time in which the stages inpaint and temporal computed, which others' threads lengthen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sorawm_pipeline import Pipeline, PipelineConfig
+from sorawm_pipeline.report import ClipReport
+from sorawm_pipeline.vision import see_through
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "plain": {"detect": {"weights": "none"}, "inpaint": {"method": "none"}},
+    "found": {"inpaint": {"method": "none"}},
+    "whole": {},
+    "every": {},
+}
+
+
+async def measure(clip: Path, rounds: int, folder: Path) -> dict[str, Any]:
+    reports: dict[str, list[ClipReport]] = {name: [] for name in CONFIGS}
+    keys = see_through.KEY_EVERY
+    for number in range(rounds + 1):  # the first warms up
+        for name, sections in CONFIGS.items():
+            see_through.KEY_EVERY = 1 if name == "every" else keys
+            config = PipelineConfig.model_validate(sections)
+            report = await Pipeline(config).process(clip, folder / "out.mp4", overwrite=True)
+            if number:
+                reports[name].append(report)
+    see_through.KEY_EVERY = keys
+    frames = reports["whole"][0].frames
+    wall = {
+        name: statistics.median(r.wall_s for r in some) / frames.encoded * 1e3
+        for name, some in reports.items()
+    }
+    marked = frames.marked / frames.encoded
+    busy = {
+        name: statistics.median(
+            r.stages["inpaint"].busy_s + r.stages["temporal"].busy_s for r in reports[name]
+        )
+        / frames.marked
+        * 1e3
+        for name in ("whole", "every")
+    }
+    return {
+        "clip": clip.name,
+        "frames": frames.encoded,
+        "marked": frames.marked,
+        "wall_ms_per_frame": {name: round(value, 2) for name, value in wall.items()},
+        "fill_ms_per_marked_frame": {
+            name: round((wall[name] - wall["found"]) / marked, 2) for name in busy
+        },
+        "busy_ms_per_marked_frame": {name: round(value, 2) for name, value in busy.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = [
+            asyncio.run(measure(clip, arguments.rounds, Path(folder))) for clip in arguments.clips
+        ]
+    result = {"cores": os.cpu_count(), "rounds": arguments.rounds, "clips": results}
+    print(json.dumps(result, indent=1))
+    if arguments.output:
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
