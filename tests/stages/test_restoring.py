@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import av
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,6 +81,24 @@ def test_a_still_scene_comes_back_from_after_the_mark(clip: ClipInfo) -> None:
     frames = [frame(n, scene, [MARK] if n < 6 else []) for n in range(12)]
     for done in walked(clip, frames, window=16):
         assert np.abs(luma_after(done, clip).astype(int) - scene).max() <= 3
+
+
+def test_a_drift_too_slow_to_move_anything_by_is_not_forgotten(clip: ClipInfo) -> None:
+    rough = np.random.default_rng(0).normal(120, 400, (HEIGHT + 20, WIDTH + 20)).astype(np.float32)
+    scene = cv2.GaussianBlur(rough, (0, 0), 2.5)
+
+    def view(number: int) -> np.ndarray:
+        at = np.array([[1, 0, 5 + 0.06 * number], [0, 1, 10]])
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        seen = cv2.warpAffine(scene, at, (WIDTH, HEIGHT), flags=flags)
+        return np.asarray(np.rint(seen).clip(0, 255))
+
+    frames = [frame(n, view(n).astype(np.uint8), [MARK] if n >= 3 else []) for n in range(43)]
+    done = walked(clip, frames, window=4)[-1]
+    inside = np.s_[MARK.y0 : MARK.y1, MARK.x0 : MARK.x1]
+    off = np.abs(luma_after(done, clip).astype(int) - view(42))[inside].mean()
+    stale = np.abs(view(2) - view(42))[inside].mean()
+    assert off < 0.12 * stale
 
 
 def test_nothing_is_known_of_another_scene(clip: ClipInfo) -> None:
