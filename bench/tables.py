@@ -15,6 +15,8 @@ COLUMNS = {
     "ms_per_marked_frame": "ms per marked frame",
 }
 DIGITS = {"ssim_inside": 3, "ms_per_marked_frame": 1}
+OWN = {"psnr_inside": 1, "ssim_inside": 3, "seam": 2, "flicker": 2, "flicker_floor": 2}
+"""Figures of the program in the table by scene, and their digits."""
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -29,15 +31,8 @@ def markdown(result: dict[str, Any]) -> str:
             ["method", *COLUMNS.values()],
             [[name, *(cell(f, key) for key in COLUMNS)] for name, f in means.items()],
         ),
-        "## PSNR inside the mask, dB, pooled over a scene\n",
-        table(
-            ["scene", "size", "CRF", "marked", *means],
-            [
-                [name, s["size"], s["crf"], s["marked_frames"]]
-                + [cell(s["methods"].get(m, {}), "psnr_inside") for m in means]
-                for name, s in scenes.items()
-            ],
-        ),
+        "## By scene: PSNR inside the mask, dB, pooled; other figures are the program's\n",
+        by_scene(scenes, means),
         "## The same by kind\n",
         table(
             ["kind", *means],
@@ -50,6 +45,22 @@ def markdown(result: dict[str, Any]) -> str:
     if "ours" in means:
         parts += ["## The program\n", program(scenes)]
     return "\n".join(parts)
+
+
+def by_scene(scenes: dict[str, Any], means: dict[str, Any]) -> str:
+    """A line for each scene and their mean: the program's figures, then the other methods' PSNR."""
+    others = [name for name in means if name != "ours"]
+    own = [key for key in OWN if "ours" in means]
+
+    def figures(methods: dict[str, Any]) -> list[str]:
+        return [
+            *(cell(methods.get("ours", {}), key, OWN[key]) for key in own),
+            *(cell(methods.get(name, {}), "psnr_inside", 1) for name in others),
+        ]
+
+    rows = [[name, s["size"], s["crf"], *figures(s["methods"])] for name, s in scenes.items()]
+    heads = ["scene", "size", "CRF", *(COLUMNS[key] for key in own), *others]
+    return table(heads, [*rows, ["**mean**", "", "", *figures(means)]])
 
 
 def program(scenes: dict[str, Any]) -> str:
@@ -69,5 +80,6 @@ def table(heads: list[str], rows: list[list[Any]]) -> str:
     return "".join("| " + " | ".join(str(v) for v in line) + " |\n" for line in lines)
 
 
-def cell(figures: dict[str, Any], key: str) -> str:
-    return f"{figures[key]:.{DIGITS.get(key, 2)}f}" if key in figures else ""
+def cell(figures: dict[str, Any], key: str, digits: int | None = None) -> str:
+    digits = DIGITS.get(key, 2) if digits is None else digits
+    return f"{figures[key]:.{digits}f}" if key in figures else ""
