@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from sorawm_pipeline.media.planes import layout_of
 from sorawm_pipeline.vision.inpainters import plug_in
 from sorawm_pipeline.vision.lama import Lama
 from sorawm_pipeline.vision.restore import Hole, Region
-from sorawm_pipeline.vision.weights import digest_of
+from sorawm_pipeline.vision.weights import builtin_weights, digest_of
 
 YUV = layout_of("yuv420p")
 
@@ -50,6 +52,13 @@ class Mean(torch.nn.Module):
         mean = (image * (1 - mask)).sum((2, 3), keepdim=True)
         mean = mean / (1 - mask).sum((2, 3), keepdim=True)
         return image * (1 - mask) + mean * mask
+
+
+class Grey(torch.nn.Module):
+    """Takes what LaMa takes and gives something else."""
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return (image * mask).mean(1)
 
 
 def region(context: int = 64, width: int = 300) -> Region:
@@ -95,6 +104,53 @@ def test_weights_are_pinned_and_never_unpickled(torchscript: Path, tmp_path: Pat
         Lama(tmp_path / "net.bin", YUV)
     with pytest.raises(ModelError, match="no weights"):
         Lama(tmp_path / "missing.onnx", YUV)
+
+
+class Fixed:
+    """An `onnxruntime.InferenceSession` that takes one picture of one size and gives 0..255."""
+
+    side = 64
+    sizes: ClassVar[list[tuple[int, ...]]] = []
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.sizes.clear()
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        shapes = {"image": [1, 3, self.side, self.side], "mask": [1, 1, self.side, self.side]}
+        return [SimpleNamespace(name=name, shape=shape) for name, shape in shapes.items()]
+
+    def run(self, _: None, data: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.sizes.append(data["image"].shape)
+        assert data["image"].shape == (1, 3, self.side, self.side)
+        image, mask = (torch.from_numpy(data[name]) for name in ("image", "mask"))
+        return [255 * Mean()(image, mask).numpy()]
+
+
+@pytest.mark.parametrize("side", [64, 512])
+def test_onnx_of_one_fixed_size_and_another_range_paints_all_regions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, side: int
+) -> None:
+    monkeypatch.setattr(Fixed, "side", side)
+    monkeypatch.setattr("onnxruntime.InferenceSession", Fixed)
+    path = tmp_path / "fixed.onnx"
+    path.write_bytes(b"a network")
+    regions = [region(), region(31), region()]
+    for patch in Lama(path, YUV).fill(regions):
+        for plane, level in zip(patch.planes, (90, 120, 140), strict=True):
+            assert np.abs(plane.astype(int) - level).max() <= 8
+    assert len(Fixed.sizes) == 4, "one to try it, one for each region"
+
+
+def test_a_network_of_another_kind_is_refused_in_words(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ModelError, match=r"1 input\(s\), not a picture and a mask"):
+        Lama(builtin_weights("onnx", "see-through-fill").path, YUV)
+    path = tmp_path / "grey.pt"
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        torch.jit.script(Grey()).save(str(path))  # type: ignore[no-untyped-call]
+    with pytest.raises(ModelError, match=r"for a picture .* it gives"):
+        Lama(path, YUV)
 
 
 def test_lama_needs_weights() -> None:
