@@ -15,7 +15,6 @@ import numpy as np
 
 from sorawm_pipeline.media.frame import Box, Mark, Plane
 from sorawm_pipeline.vision.between import (
-    CHANGE,
     STILL_THERE,
     Span,
     Story,
@@ -40,6 +39,9 @@ SHORTEST_STRIDE = 4
 
 SHORTEST_MARK = 3
 """Frames that something must stay to be looked at between two regular looks."""
+
+STOOD = 0.5
+"""Gap between levels with and without edges from which they stood for those frames only."""
 
 WORTH = 0.75
 """Share of the confidence to believe from, from which a sighting is worth more looks."""
@@ -146,42 +148,36 @@ class Sampler:
         return upto - self._doubted <= LINGER
 
     def _surprising(self, upto: int) -> list[int]:
-        """The frame before `upto` with the most sudden change that no known mark explains.
+        """The frames at the most sudden change before `upto` that no known mark explains.
 
         None where no mark is known: looks are close enough there.
         """
-        surprises = self._novelty.take(upto)
+        known = [mark.box for mark in self._seen[upto]] + [t.mark.box for t in self._tracks]
+        surprises = self._novelty.take(upto, [box.grown(2 * MARGIN) for box in known])
         if not self._tracks:
             return []
-        known = [mark.box for mark in self._seen[upto]] + [t.mark.box for t in self._tracks]
         for surprise in surprises:
             if not self._settled < surprise.frame < upto:
                 continue
-            place = surprise.box
-            shared = [place.intersection(box.grown(2 * MARGIN)).area for box in known]
-            explained = 2 * max(shared, default=0) >= place.area
-            if explained:
-                continue
             if surprise.cut:
                 return [surprise.frame]
-            if (frame := self._short_stay(surprise, upto)) is not None:
-                return [frame]
+            if frames := self._short_stay(surprise, upto):
+                return frames
         return []
 
-    def _short_stay(self, surprise: Surprise, upto: int) -> int | None:
-        """The frame to look at if edges that came or went with the surprise stood still meanwhile.
+    def _short_stay(self, surprise: Surprise, upto: int) -> list[int]:
+        """The frames to look at if edges that came or went with the surprise stood still meanwhile.
 
         What came and is still there at `upto` is seen there, and so is what went but was there at
-        the last look.
+        the last look. Both, the later one first, if edges came and others went: one of them are
+        what a mark covers.
         """
         at, reach = surprise.frame, SHORTEST_MARK
         after = range(at, at + reach)
         before = range(at - 1, at - 1 - reach, -1)
         came = self._stood(surprise.box, after, before[0]) if after[-1] < upto else 0.0
         went = self._stood(surprise.box, before, after[0]) if before[-1] > self._settled else 0.0
-        if max(came, went) < CHANGE:
-            return None
-        return after[0] if came >= went else before[0]
+        return [frame for frame, gap in ((at, came), (at - 1, went)) if gap >= STOOD]
 
     def _stood(self, place: Box, frames: Sequence[int], without: int) -> float:
         """By how much edges in all of `frames` exceed what the frame `without` them holds."""
