@@ -34,8 +34,8 @@ from sorawm_pipeline.media.frame import Box as PixelBox
 from sorawm_pipeline.media.frame import Mark
 from sorawm_pipeline.media.planes import layout_of, plane_view
 from sorawm_pipeline.vision.detector import Detector
-from sorawm_pipeline.vision.sampling import Sampler
-from sorawm_pipeline.vision.tracks import Tracks
+from sorawm_pipeline.vision.sampling import Sampler, Settled
+from sorawm_pipeline.vision.tracks import Tracks, longest_gap
 from sorawm_pipeline.vision.weights import find_weights
 from sorawm_pipeline.warm import DOUBTFUL
 
@@ -249,14 +249,16 @@ def tracked(
             looks[level] += len(indices)
             return [[m for m in seen[i] if m.confidence >= level * DOUBTFUL] for i in indices]
 
-        sampler, tracks = Sampler(look, lumas.__getitem__, 8, stride, level), Tracks(window, level)
-        settled: list[list[Mark]] = []
+        gap = longest_gap(window)
+        sampler = Sampler(look, lumas.__getitem__, 8, stride, level, gap)
+        tracks = Tracks(window, level)
+        settled: list[Settled] = []
         for index in range(len(seen)):
             if sampler.push(index):
                 settled += sampler.settle(index)
         if len(settled) < len(seen):
             settled += sampler.settle(len(seen) - 1)
-        decided = [out for marks in settled for out in tracks.push(marks)] + tracks.flush()
+        decided = [out for one in settled for out in tracks.push(*one)] + tracks.flush()
         for frame, marks in zip(told, decided, strict=True):
             frame += [(level, (m.box.x0, m.box.y0, m.box.x1, m.box.y1)) for m in marks]
     return told

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Mark
 from sorawm_pipeline.vision.between import _changed
-from sorawm_pipeline.vision.sampling import UNMARKED_STRIDE, Sampler
-from sorawm_pipeline.vision.tracks import Marks, Tracks
+from sorawm_pipeline.vision.sampling import UNMARKED_STRIDE, Sampler, Settled
+from sorawm_pipeline.vision.tracks import Marks, Tracks, longest_gap
 
-WIDTH, HEIGHT, STRIDE = 192, 128, 16
+WIDTH, HEIGHT, STRIDE, WINDOW = 192, 128, 16, 5
 PLACES = (Box(10, 10, 70, 30), Box(120, 50, 180, 70), Box(10, 100, 70, 120))
 Luma = NDArray[np.uint8]
 GLYPHS = np.random.default_rng(7).random((5, 15)) > 0.5
@@ -67,9 +67,9 @@ class Doubts:
         return [self.at(index) for index in indices]
 
 
-def sample(look: Looks | Doubts, lumas: list[Luma], stride: int = STRIDE) -> list[Marks]:
-    sampler = Sampler(look, lumas.__getitem__, 8, stride, 0.5)
-    settled: list[Marks] = []
+def settle(look: Looks | Doubts, lumas: list[Luma], stride: int = STRIDE) -> list[Settled]:
+    sampler = Sampler(look, lumas.__getitem__, 8, stride, 0.5, longest_gap(WINDOW))
+    settled: list[Settled] = []
     for index in range(len(lumas)):
         if sampler.push(index):
             sampler.look_at([index])
@@ -77,6 +77,17 @@ def sample(look: Looks | Doubts, lumas: list[Luma], stride: int = STRIDE) -> lis
     if len(settled) < len(lumas):
         settled += sampler.settle(len(lumas) - 1)
     return settled
+
+
+def sample(look: Looks | Doubts, lumas: list[Luma], stride: int = STRIDE) -> list[Marks]:
+    return [frame.marks for frame in settle(look, lumas, stride)]
+
+
+def decide(look: Looks | Doubts, lumas: list[Luma], stride: int = STRIDE) -> list[Marks]:
+    """What tracks make of it."""
+    tracks = Tracks(WINDOW, 0.5)
+    settled = settle(look, lumas, stride)
+    return [out for frame in settled for out in tracks.push(*frame)] + tracks.flush()
 
 
 def boxes(marks: Sequence[Marks]) -> list[list[Box]]:
@@ -99,7 +110,25 @@ def test_jumps_are_found_at_their_frame_and_blanks_stay_blank() -> None:
     assert len(look.seen) <= 60
 
 
-@settings(max_examples=40, derandomize=True)  # three marks that leave at once can be misread
+def traces(found: Sequence[Sequence[Box]], truth: Sequence[Sequence[Box]]) -> int:
+    """Frames right beside a change that are said to hold what is there on its other side, too.
+
+    All other frames must be exact.
+    """
+    surplus = [index for index, (a, b) in enumerate(zip(found, truth, strict=True)) if a != b]
+    for index in surplus:
+        near = [box for boxes in truth[max(0, index - 1) : index + 2] for box in boxes]
+        assert set(truth[index]) <= set(found[index])
+        assert all(any(b.intersection(n).area == b.area for n in near) for b in found[index])
+    return len(surplus)
+
+
+@settings(max_examples=40)
+@example([((0,), 19), ((0, 1, 2), 10), ((1,), 22)], 0, 8)  # one of two that come stays
+@example([((0,), 36), ((0, 2), 11), ((), 22)], 1, 3)  # it covers edges that stood as still
+@example([((0, 1, 2), 10), ((1,), 39), ((0, 1, 2), 11), ((0,), 18)], 5, 6)  # all moves by much
+@example([((1,), 10), ((0,), 8), ((0, 1, 2), 12), ((), 33)], 5, 2)  # nor is it a cut
+@example([((0,), 10), ((1,), 8)], 2, 0)  # the frame before it comes resembles a trace of it
 @given(
     runs=st.lists(
         st.tuples(st.sampled_from([(), (0,), (1,), (0, 2), (0, 1, 2)]), st.integers(8, 40)),
@@ -112,6 +141,11 @@ def test_jumps_are_found_at_their_frame_and_blanks_stay_blank() -> None:
 def test_few_looks_find_what_all_looks_find(
     runs: list[tuple[tuple[int, ...], int]], speed: int, seed: int
 ) -> None:
+    """Not promised: that the frame right beside a change is free of a mark's last trace.
+
+    Marks fade, and the scene, which hardly moves in one frame, can resemble a tenth of an overlay
+    that was seen once. To clean a frame too many does less harm than to leave a faint mark.
+    """
     truth = [
         sorted((PLACES[p] for p in places), key=lambda b: b.as_tuple())
         for places, length in runs
@@ -120,7 +154,7 @@ def test_few_looks_find_what_all_looks_find(
     look = Looks(truth)
     settled = sample(look, film(truth, speed, seed))
     assert len(settled) == len(truth)
-    assert boxes(settled) == truth
+    assert traces(boxes(settled), truth) <= 1
     assert len(look.seen) == len(set(look.seen)), "no frame is looked at twice"
 
 
@@ -136,11 +170,6 @@ def test_a_second_mark_that_comes_and_goes_between_two_looks_is_noticed() -> Non
     assert boxes(sample(Looks(truth), film(truth, speed=1))) == truth
 
 
-def tracked(settled: list[Marks]) -> list[Marks]:
-    tracks = Tracks(5, 0.5)
-    return [out for marks in settled for out in tracks.push(marks)] + tracks.flush()
-
-
 @settings(max_examples=8, derandomize=True)
 @given(seed=st.integers(0, 99), speed=st.integers(3, 6), stride=st.sampled_from([1, 16]))
 def test_what_is_seen_doubtfully_again_and_again_over_a_moving_scene_is_believed(
@@ -154,7 +183,7 @@ def test_what_is_seen_doubtfully_again_and_again_over_a_moving_scene_is_believed
         return [clutter] if missed[index] else [clutter, Mark(PLACES[1], 0.45)]
 
     truth = [[PLACES[1]]] * 60
-    decided = boxes(tracked(sample(Doubts(at), film(truth, speed), stride)))
+    decided = boxes(decide(Doubts(at), film(truth, speed), stride))
     assert all(found in ([], truth[0]) for found in decided), "clutter is not believed"
     assert sum(map(len, decided)) >= 8, "how much of it depends on what was missed"
 
@@ -163,14 +192,14 @@ def test_what_is_seen_doubtfully_again_and_again_over_a_moving_scene_is_believed
 def test_a_doubtful_thing_of_a_still_scene_is_not_believed_nor_looked_at_more(stride: int) -> None:
     nothing: list[list[Box]] = [[]] * 60
     doubts = Doubts(lambda _: [Mark(PLACES[1], 0.45)])
-    assert boxes(tracked(sample(doubts, film(nothing, speed=0), stride))) == nothing
+    assert boxes(decide(doubts, film(nothing, speed=0), stride)) == nothing
     assert len(doubts.seen) <= (60 if stride == 1 else 9)
 
 
 def test_what_is_hardly_seen_begins_no_run() -> None:
     nothing: list[list[Box]] = [[]] * 60
     doubts = Doubts(lambda _: [Mark(PLACES[1], 0.2)])
-    assert boxes(tracked(sample(doubts, film(nothing, speed=5)))) == nothing
+    assert boxes(decide(doubts, film(nothing, speed=5))) == nothing
     assert len(doubts.seen) <= 9
 
 
@@ -178,6 +207,43 @@ def test_a_detector_that_blinks_is_carried_by_the_edges() -> None:
     truth = [[PLACES[0]]] * 100
     look = Looks([[] if i == 48 else found for i, found in enumerate(truth)])
     assert boxes(sample(look, film(truth))) == truth
+
+
+@given(
+    shown=st.integers(8, 20),
+    gap=st.integers(2, 12),
+    speed=st.integers(0, 5),
+    seed=st.integers(0, 9),
+    stride=st.sampled_from([1, 16]),
+)
+@settings(max_examples=40)
+def test_a_mark_that_comes_back_was_not_there_meanwhile(
+    shown: int, gap: int, speed: int, seed: int, stride: int
+) -> None:
+    truth = [[PLACES[1]]] * shown + [list[Box]()] * gap + [[PLACES[1]]] * 20
+    found = boxes(decide(Looks(truth), film(truth, speed, seed), stride))
+    assert traces(found, truth) <= 1
+
+
+def test_a_mark_that_is_missed_when_it_comes_back_is_there_from_then_on() -> None:
+    truth = [[PLACES[1]]] * 12 + [list[Box]()] * 4 + [[PLACES[1]]] * 20
+    look = Looks([[] if 16 <= i < 19 else found for i, found in enumerate(truth)])
+    assert boxes(decide(look, film(truth), 1)) == truth
+
+
+@given(
+    first=st.integers(6, 20),
+    missed=st.integers(1, 9),
+    speed=st.integers(0, 5),
+    stride=st.sampled_from([1, 16]),
+)
+@settings(max_examples=40)
+def test_a_mark_that_is_missed_for_a_few_frames_is_there_meanwhile(
+    first: int, missed: int, speed: int, stride: int
+) -> None:
+    truth = [[PLACES[1]]] * 48
+    look = Looks([[] if first <= i < first + missed else found for i, found in enumerate(truth)])
+    assert boxes(decide(look, film(truth, speed), stride)) == truth
 
 
 @pytest.mark.parametrize("stride", [1, 2, 5, 16, 60])
@@ -209,7 +275,7 @@ def test_surprises_do_not_pile_up_where_no_mark_is_known() -> None:
         picture[40:60, 40:90] += 100 * (index // 5 % 2)
         return picture
 
-    sampler = Sampler(Looks([[]] * 200), flicker, 8, STRIDE, 0.5)
+    sampler = Sampler(Looks([[]] * 200), flicker, 8, STRIDE, 0.5, 0)
     for index in range(200):
         if sampler.push(index):
             sampler.settle(index)
@@ -226,10 +292,7 @@ def test_sightings_without_an_overlay_do_no_harm() -> None:
 def test_a_scene_cut_under_a_mark_does_not_break_its_run() -> None:
     truth = [[PLACES[2]]] * 96
     lumas = film(truth[:50], seed=1) + film(truth[50:], seed=5)
-    settled = sample(Looks(truth), lumas)
-    tracks = Tracks(5, 0.5)
-    decided = [out for marks in settled for out in tracks.push(marks)] + tracks.flush()
-    assert boxes(decided) == truth
+    assert boxes(decide(Looks(truth), lumas)) == truth
 
 
 def test_the_frame_of_a_change_is_certain_only_if_levels_are_apart() -> None:

@@ -158,6 +158,17 @@ def test_a_part_seen_on_one_frame_of_a_run_is_completed(at: int, left: int, widt
     assert all(len(found) == 1 and found[0].iou(whole) >= 0.5 for found in boxes)
 
 
+def test_a_gap_is_filled_but_for_frames_whose_pixels_show_that_the_mark_is_gone() -> None:
+    tracks = Tracks(WINDOW, BELIEVE)
+    gone = {12: [PLACES[0]], 13: [PLACES[0], PLACES[1]], 14: [PLACES[1]]}
+    decided = [
+        marks
+        for i in range(30)
+        for marks in tracks.push([] if 11 <= i < 16 else seen(PLACES[0]), gone.get(i, []))
+    ] + tracks.flush()
+    assert [i for i, marks in enumerate(decided) if not marks] == [12, 13]
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_the_shortest_clips_keep_their_marks(frames: int) -> None:
     assert all(len(marks) == 1 for marks in follow([seen(PLACES[0])] * frames))

@@ -19,7 +19,7 @@ from sorawm_pipeline.vision.masks import Masks
 from sorawm_pipeline.vision.regions import Regions
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.vision.sampling import Sampler
-from sorawm_pipeline.vision.tracks import Marks, Tracks
+from sorawm_pipeline.vision.tracks import Marks, Tracks, longest_gap
 
 
 class Detect:
@@ -54,7 +54,9 @@ class Detect:
         self._detector = detector
         self._batch_cap = batch_cap
         self._tracks = Tracks(window, believe)
-        self._sampler = Sampler(self._look, self._luma, clip.layout.depth, stride, believe)
+        self._sampler = Sampler(
+            self._look, self._luma, clip.layout.depth, stride, believe, longest_gap(window)
+        )
         self._regions = regions
         self._masks = Masks(clip.layout.depth)
         self._reformatter = VideoReformatter()  # one for all looks: a scaler is costly to build
@@ -97,9 +99,9 @@ class Detect:
 
     def _settled(self, upto: int) -> list[Marks]:
         ready: list[Marks] = []
-        for index, sightings in enumerate(self._sampler.settle(upto), start=min(self._unsettled)):
-            self._masks.see(index, self._luma(index), sightings)
-            ready += self._tracks.push(sightings)
+        for index, settled in enumerate(self._sampler.settle(upto), start=min(self._unsettled)):
+            self._masks.see(index, self._luma(index), settled.marks)
+            ready += self._tracks.push(settled.marks, settled.gone)
         for index in [index for index in self._unsettled if index <= upto]:
             del self._unsettled[index]
         return ready

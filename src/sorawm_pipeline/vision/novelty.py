@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -26,14 +27,14 @@ PERSISTENT = 1.5
 """A change counts as sudden only beyond this many times the changes before and after it."""
 
 CUT = 12.0
-"""Median change of a picture from which it counts as a new scene."""
+"""Median change by which a picture must exceed those before and after it to be a new scene's."""
 
 
 class Surprise(NamedTuple):
     """A place that changed at once in frame `frame`.
 
     Attributes:
-        box: in stored-picture pixels; all of the picture at a cut.
+        box: in stored-picture pixels.
         strength: of the change, in 8-bit steps.
         cut: whether a new scene begins.
     """
@@ -41,6 +42,14 @@ class Surprise(NamedTuple):
     frame: int
     box: Box
     strength: float
+    cut: bool
+
+
+class _Change(NamedTuple):
+    """How sudden the change of each cell was, float32 (h, w) in 8-bit steps."""
+
+    frame: int
+    excess: Floats
     cut: bool
 
 
@@ -56,7 +65,7 @@ class Novelty:
         self._last: Floats | None = None
         self._changes: deque[tuple[int, Floats, float]] = deque(maxlen=3)
         self._cell = 1
-        self._found: list[Surprise] = []
+        self._found: list[_Change] = []
 
     def push(self, index: int, luma: Plane) -> None:
         """Take the next frame's luma plane (h, w)."""
@@ -74,28 +83,38 @@ class Novelty:
                 self._judge()
         self._last = small
 
-    def take(self, last: int) -> list[Surprise]:
-        """Surprises of frames up to `last`, the strongest first; they are told once."""
-        told = [surprise for surprise in self._found if surprise.frame <= last]
-        self._found = [surprise for surprise in self._found if surprise.frame > last]
+    def take(self, last: int, known: Sequence[Box]) -> list[Surprise]:
+        """The strongest surprise of each frame up to `last`, the strongest first; told once.
+
+        What changed in the boxes `known` is explained, and hides nothing that changed elsewhere.
+        """
+        ready = [change for change in self._found if change.frame <= last]
+        self._found = [change for change in self._found if change.frame > last]
+        told = [found for change in ready if (found := self._surprise(change, known)) is not None]
         return sorted(told, key=lambda surprise: -surprise.strength)
 
     def _judge(self) -> None:
-        (_, before, _), (index, change, median), (_, after, _) = self._changes
-        if median >= CUT:
-            height, width = change.shape
-            everywhere = Box(0, 0, width * self._cell, height * self._cell)
-            self._found.append(Surprise(index, everywhere, median, cut=True))
-            return
-        excess = change - np.float32(PERSISTENT) * np.maximum(before, after)
+        (_, before, usual), (index, change, median), (_, after, later) = self._changes
+        excess = np.asarray(change - PERSISTENT * np.maximum(before, after), np.float32)
+        cut = median - PERSISTENT * max(usual, later) >= CUT
+        if cut or excess.max() >= SUDDEN:
+            self._found.append(_Change(index, excess, cut))
+
+    def _surprise(self, change: _Change, known: Sequence[Box]) -> Surprise | None:
+        cell = self._cell
+        across, down = WINDOW[0] // 2, WINDOW[1] // 2
+        excess = change.excess.copy()
+        for box in known:
+            rows = slice(max(0, box.y0 // cell - down), max(0, -(-box.y1 // cell) + down))
+            columns = slice(max(0, box.x0 // cell - across), max(0, -(-box.x1 // cell) + across))
+            excess[rows, columns] = 0
         _, strength, _, (x, y) = cv2.minMaxLoc(excess)
-        if strength >= SUDDEN:
-            reach_x, reach_y = WINDOW[0] // 2 + 1, WINDOW[1] // 2 + 1
-            cell = self._cell
-            box = Box(
-                max(0, x - reach_x) * cell,
-                max(0, y - reach_y) * cell,
-                (x + reach_x + 1) * cell,
-                (y + reach_y + 1) * cell,
-            )
-            self._found.append(Surprise(index, box, strength, cut=False))
+        if strength < SUDDEN and not change.cut:
+            return None
+        box = Box(
+            max(0, x - across - 1) * cell,
+            max(0, y - down - 1) * cell,
+            (x + across + 2) * cell,
+            (y + down + 2) * cell,
+        )
+        return Surprise(change.frame, box, strength, change.cut)

@@ -107,6 +107,13 @@ class Overlay:
         mean = self._mean + (edges - self._mean) / np.float32(pictures)
         return Overlay(self.region, mean, pictures)
 
+    def less(self, edges: Floats) -> Overlay:
+        """It without what a picture (2, h, w) shows that does not hold the mark.
+
+        Where the scene stands still, its edges stand in the mean as well.
+        """
+        return Overlay(self.region, self._mean - edges)
+
     @cached_property
     def _strength(self) -> Floats:
         return np.asarray(np.hypot(self._mean[0], self._mean[1]), np.float32)

@@ -9,13 +9,12 @@ that changed suddenly and that nothing explains is looked at as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from sorawm_pipeline.media.frame import Box, Mark, Plane
 from sorawm_pipeline.vision.between import (
-    CHANGE,
     STILL_THERE,
     Span,
     Story,
@@ -27,7 +26,7 @@ from sorawm_pipeline.vision.between import (
 from sorawm_pipeline.vision.novelty import Novelty, Surprise
 from sorawm_pipeline.vision.overlay import MARGIN, Overlay, Region
 from sorawm_pipeline.vision.repeats import Repeats, differ
-from sorawm_pipeline.vision.tracks import Marks
+from sorawm_pipeline.vision.tracks import Marks, confirms
 
 Look: TypeAlias = Callable[[Sequence[int]], list[Marks]]
 Luma: TypeAlias = Callable[[int], Plane]
@@ -41,6 +40,9 @@ SHORTEST_STRIDE = 4
 SHORTEST_MARK = 3
 """Frames that something must stay to be looked at between two regular looks."""
 
+STOOD = 0.5
+"""Gap between levels with and without edges from which they stood for those frames only."""
+
 WORTH = 0.75
 """Share of the confidence to believe from, from which a sighting is worth more looks."""
 
@@ -52,6 +54,21 @@ LINGER = 12
 
 TROUBLE = 2
 """More looks than this between two regular ones, and the stride is halved."""
+
+GONE = 0.3
+"""Level of every part of an overlay below which nothing of it is there."""
+
+
+class Settled(NamedTuple):
+    """What a frame holds.
+
+    Attributes:
+        marks: its sightings.
+        gone: places of marks that were there shortly before, and of which its pixels show nothing.
+    """
+
+    marks: Marks
+    gone: list[Box]
 
 
 class Sampler:
@@ -66,15 +83,19 @@ class Sampler:
         depth: bits per sample of the planes.
         stride: most frames from one look to the next; 1 looks at every frame.
         believe: confidence from which a sighting is believed.
+        gap: frames, after a mark went, for which its place is told to be without it.
     """
 
-    def __init__(self, look: Look, luma: Luma, depth: int, stride: int, believe: float) -> None:
+    def __init__(
+        self, look: Look, luma: Luma, depth: int, stride: int, believe: float, gap: int
+    ) -> None:
         self._look = look
         self._luma = luma
         self._depth = depth
         self._longest = stride
         self._stride = min(stride, UNMARKED_STRIDE)
         self._believe = believe
+        self._gap = gap
         self._novelty = Novelty(depth)
         self._repeats = Repeats(depth, BEGIN * believe, believe)
         self._doubted = -LINGER - 1
@@ -82,6 +103,7 @@ class Sampler:
         self._settled = -1
         self._before: Plane | None = None
         self._tracks: list[Track] = []
+        self._left: list[tuple[Overlay, int]] = []
         self._seen: dict[int, Marks] = {}
 
     def push(self, index: int) -> bool:
@@ -100,9 +122,9 @@ class Sampler:
             for index, marks in zip(unseen, self._look(unseen), strict=True):
                 self._seen[index] = self._repeats.judged(index, self._luma(index), marks)
 
-    def settle(self, upto: int) -> list[Marks]:
-        """The sightings of every frame after the last settled one, `upto` included."""
-        settled: list[Marks] = []
+    def settle(self, upto: int) -> list[Settled]:
+        """What every frame after the last settled one holds, `upto` included."""
+        settled: list[Settled] = []
         looks = 0
         self.look_at([upto])
         if self._in_doubt(upto):
@@ -146,42 +168,36 @@ class Sampler:
         return upto - self._doubted <= LINGER
 
     def _surprising(self, upto: int) -> list[int]:
-        """The frame before `upto` with the most sudden change that no known mark explains.
+        """The frames at the most sudden change before `upto` that no known mark explains.
 
         None where no mark is known: looks are close enough there.
         """
-        surprises = self._novelty.take(upto)
+        known = [mark.box for mark in self._seen[upto]] + [t.mark.box for t in self._tracks]
+        surprises = self._novelty.take(upto, [box.grown(2 * MARGIN) for box in known])
         if not self._tracks:
             return []
-        known = [mark.box for mark in self._seen[upto]] + [t.mark.box for t in self._tracks]
         for surprise in surprises:
             if not self._settled < surprise.frame < upto:
                 continue
-            place = surprise.box
-            shared = [place.intersection(box.grown(2 * MARGIN)).area for box in known]
-            explained = 2 * max(shared, default=0) >= place.area
-            if explained:
-                continue
             if surprise.cut:
                 return [surprise.frame]
-            if (frame := self._short_stay(surprise, upto)) is not None:
-                return [frame]
+            if frames := self._short_stay(surprise, upto):
+                return frames
         return []
 
-    def _short_stay(self, surprise: Surprise, upto: int) -> int | None:
-        """The frame to look at if edges that came or went with the surprise stood still meanwhile.
+    def _short_stay(self, surprise: Surprise, upto: int) -> list[int]:
+        """The frames to look at if edges that came or went with the surprise stood still meanwhile.
 
         What came and is still there at `upto` is seen there, and so is what went but was there at
-        the last look.
+        the last look. Both, the later one first, if edges came and others went: one of them are
+        what a mark covers.
         """
         at, reach = surprise.frame, SHORTEST_MARK
         after = range(at, at + reach)
         before = range(at - 1, at - 1 - reach, -1)
         came = self._stood(surprise.box, after, before[0]) if after[-1] < upto else 0.0
         went = self._stood(surprise.box, before, after[0]) if before[-1] > self._settled else 0.0
-        if max(came, went) < CHANGE:
-            return None
-        return after[0] if came >= went else before[0]
+        return [frame for frame, gap in ((at, came), (at - 1, went)) if gap >= STOOD]
 
     def _stood(self, place: Box, frames: Sequence[int], without: int) -> float:
         """By how much edges in all of `frames` exceed what the frame `without` them holds."""
@@ -195,7 +211,7 @@ class Sampler:
         gaps = np.where(lowest >= STILL_THERE, lowest - overlay.levels(region.edges(absent)), 0.0)
         return float(gaps.max())
 
-    def _explain(self, goal: int, settled: list[Marks]) -> int | None:
+    def _explain(self, goal: int, settled: list[Settled]) -> int | None:
         """Settle the frames up to `goal`, which was looked at, or name a frame to look at first."""
         lumas = [self._luma(index) for index in range(self._settled + 1, goal + 1)]
         span = Span(self._before, lumas, self._depth)
@@ -220,12 +236,38 @@ class Sampler:
         ]
         if (unwatched := _unwatched(told)) is not None:
             return self._settled + 1 + unwatched
-        settled += told
-        self._tracks = [story.track for story in stories if story.track is not None]
+        after = [story.track for story in stories[len(faint) :]]
+        for (track, _), now in zip(cases, after, strict=True):
+            if track is not None and now is None:
+                self._leave(track.overlay, span, goal + self._gap)
+        settled += [Settled(marks, self._gone(span, n)) for n, marks in enumerate(told, start=1)]
+        self._tracks = [track for track in after if track is not None]
+        self._left = [
+            (overlay, last)
+            for overlay, last in self._left
+            if last > goal and not any(confirms(overlay.region.box, m.box) for m in told[-1])
+        ]
         self._before = lumas[-1].copy()
         self._settled = goal
         self._seen = {index: seen for index, seen in self._seen.items() if index > goal}
         return None
+
+    def _leave(self, overlay: Overlay, span: Span, until: int) -> None:
+        """Watch the place of a mark that is not seen any more, if pixels say as well that it went.
+
+        A detector that overlooks it says nothing about its pixels.
+        """
+        if overlay.parts and span.levels(overlay)[-1].max() < STILL_THERE:
+            without = span.edges(overlay.region, span.frames)
+            self._left.append((overlay.less(without), until))
+
+    def _gone(self, span: Span, place: int) -> list[Box]:
+        """Where nothing is left of a mark that went, `place` frames after the last settled one."""
+        return [
+            overlay.region.box
+            for overlay, _ in self._left
+            if overlay.parts and span.levels(overlay)[place].max() < GONE
+        ]
 
 
 def _unwatched(told: Sequence[Marks]) -> int | None:

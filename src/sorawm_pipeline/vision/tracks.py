@@ -4,13 +4,15 @@ Three passes run one behind the other over a sliding window, so that nothing nee
 
 1. prune: a sighting that no other frame nearby confirms at the same place is an outlier, and a
    doubtful one counts only beside one that is believed (as in ByteTrack, Zhang et al., 2022);
-2. fill: a frame without a mark between two frames that agree on one place has it too, while two
-   frames that disagree are the two sides of a jump, across which nothing is filled;
+2. fill: a frame without a mark between two frames that agree on one place has it too, unless its
+   pixels say that the mark is gone, while two frames that disagree are the two sides of a jump,
+   across which nothing is filled;
 3. steady: a mark's box is the median over its run, and keeps still until that median moves.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from statistics import median
@@ -52,22 +54,25 @@ class Tracks:
     """
 
     def __init__(self, window: int, believe: float) -> None:
+        self._fill = _Fill(longest_gap(window))
         self._passes = (
             Lookaround(CONFIRM_WINDOW, partial(_pruned, believe)),
-            Lookaround(_gap(window), partial(_filled, _gap(window))),
+            Lookaround(longest_gap(window), self._fill),
             Lookaround(window, _Steady()),
         )
 
     @staticmethod
     def delay_for(window: int) -> int:
         """Frames by which the output lags behind the input until `flush`."""
-        return CONFIRM_WINDOW + _gap(window) + window
+        return CONFIRM_WINDOW + longest_gap(window) + window
 
     @property
     def delay(self) -> int:
         return sum(step.reach for step in self._passes)
 
-    def push(self, sightings: Marks) -> list[Marks]:
+    def push(self, sightings: Marks, gone: Sequence[Box] = ()) -> list[Marks]:
+        """Take the next frame's sightings, and the places where its pixels show that none is."""
+        self._fill.gone.append(gone)
         ready = [sightings]
         for step in self._passes:
             ready = [out for marks in ready for out in step.push(marks)]
@@ -80,7 +85,7 @@ class Tracks:
         return ready
 
 
-def _gap(window: int) -> int:
+def longest_gap(window: int) -> int:
     """The longest gap that is filled, and so how far both its ends may be from a frame in it."""
     return max(0, 2 * window - 1)
 
@@ -113,20 +118,29 @@ def confirms(other: Box, box: Box) -> bool:
     return shared > 0 and shared >= SAME_MARK_COVER * min(box.area, other.area)
 
 
-def _filled(longest: int, window: Sequence[Marks], here: int) -> Marks:
-    marks = list(window[here])
-    for first in range(here - 1, -1, -1):
-        for earlier in window[first]:
-            last = _next_sighting(earlier, window, here)
-            if last is None or last - first > longest + 1 or match(earlier.box, marks):
-                continue
-            later = match(earlier.box, window[last])
-            assert later is not None
-            if match(later.box, marks) or _jumped_away(window, first, last):
-                continue
-            whole = _between(earlier, later)
-            marks = [*(mark for mark in marks if not _covers(whole.box, mark.box)), whole]
-    return marks
+class _Fill:
+    """Fills gaps of up to `longest` frames; takes what is gone from each frame in order."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self.gone: deque[Sequence[Box]] = deque()
+
+    def __call__(self, window: Sequence[Marks], here: int) -> Marks:
+        marks = list(window[here])
+        gone = self.gone.popleft()
+        for first in range(here - 1, -1, -1):
+            for earlier in window[first]:
+                last = _next_sighting(earlier, window, here)
+                if last is None or last - first > self._longest + 1 or match(earlier.box, marks):
+                    continue
+                later = match(earlier.box, window[last])
+                assert later is not None
+                if match(later.box, marks) or _jumped_away(window, first, last):
+                    continue
+                whole = _between(earlier, later)
+                if not any(confirms(place, whole.box) for place in gone):
+                    marks = [*(mark for mark in marks if not _covers(whole.box, mark.box)), whole]
+        return marks
 
 
 def _covers(box: Box, part: Box) -> bool:
