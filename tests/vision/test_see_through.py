@@ -13,7 +13,7 @@ from sorawm_pipeline.media.frame import Box, Plane
 from sorawm_pipeline.media.patch import OPAQUE
 from sorawm_pipeline.media.planes import layout_of
 from sorawm_pipeline.vision.propagate import KNOWN
-from sorawm_pipeline.vision.restore import Hole, MembraneInpainter, Region, plain_inpainter
+from sorawm_pipeline.vision.restore import Hole, Region, plain_inpainter
 from sorawm_pipeline.vision.see_through import (
     FILL,
     MATTE,
@@ -137,7 +137,7 @@ def test_regions_of_several_places_keep_their_order() -> None:
     regions = [region(n // 2, (here, there)[n % 2], marked(scene(n // 2))) for n in range(6)]
     patches = SeeThrough(networks, YUV).fill(regions)
     assert [patch.box for patch in patches] == [r.hole.box for r in regions]
-    assert sorted(fill.batches) == [2, 2], "every other frame of each place"
+    assert sorted(fill.batches) == [3, 3], "each place by itself"
 
 
 def test_asked_again_after_a_shortage_it_answers_the_same() -> None:
@@ -258,14 +258,31 @@ def test_a_matte_turns_from_the_one_before_into_the_next() -> None:
     assert after[inside].mean() < alone[inside].mean() - 1, "more is still taken off"
 
 
-def test_where_the_network_is_unsure_the_rim_helps_out() -> None:
+def test_the_less_light_comes_through_the_less_a_fill_is_believed() -> None:
+    here = hole()
+    inside = MARK.grown(-4).within(here.box)
+    variances = []
+    for opacity in (0.3, 0.7, 0.9):
+        networks, _ = told(here)
+        assert isinstance(networks.matte, Told)
+        solid = networks.matte.answer[:4] > 0
+        networks.matte.answer[:4][solid] = logit(opacity) + 2
+        patch = SeeThrough(networks, YUV).fill([region(0, here, marked(scene(0), opacity))])[0]
+        assert patch.variance is not None
+        variances.append(float(patch.variance[inside].mean()))
+    assert variances == pytest.approx(
+        [variances[0], variances[0] * (0.7 / 0.3) ** 2, variances[0] * (0.7 / 0.1) ** 2], rel=0.3
+    )
+
+
+def test_between_key_frames_a_frame_keeps_its_own_light(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sorawm_pipeline.vision.see_through.KEY_EVERY", 2)
     here = hole()
     networks, fill = told(here)
-    shown = [region(0, here, marked(scene(0)))]
-    inside = MARK.within(here.box)
-    smooth = MembraneInpainter().fill(shown)[0].planes[0][inside].astype(float)
-    seen = SeeThrough(networks, YUV).fill(shown)[0].planes[0][inside].astype(float)
-    fill.answer[6:] = 2
-    mixed = SeeThrough(networks, YUV).fill(shown)[0].planes[0][inside]
-    assert np.abs(smooth - seen).mean() > 10
-    assert np.abs(mixed - smooth).mean() < 0.3 * np.abs(mixed - seen).mean()
+    fill.answer[:4] += np.float32(20 / 255)
+    regions = [region(number, here, marked(scene(number))) for number in range(6)]
+    inside = MARK.grown(-4).within(here.box)
+    for number, patch in enumerate(SeeThrough(networks, YUV).fill(regions)):
+        truth = region(number, here, scene(number)).planes[0][inside].astype(float)
+        assert np.abs(patch.planes[0][inside] - truth - 20).mean() < 3
+    assert fill.batches == [3]

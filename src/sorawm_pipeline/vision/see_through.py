@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import ModelError
-from sorawm_pipeline.media.frame import Box, Patch, Plane
+from sorawm_pipeline.media.frame import Box, Patch
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
-from sorawm_pipeline.media.planes import PixelLayout, rounded_like
+from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.onnx_sessions import session_options
 from sorawm_pipeline.vision.propagate import KNOWN
@@ -30,7 +30,6 @@ from sorawm_pipeline.vision.restore import (
     Hole,
     Region,
     in_groups,
-    membrane,
 )
 from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
@@ -67,19 +66,18 @@ MATTE_PARTS: Parts = (4, 2, 4, 2, 1, 4), (4, 4, 2)
 FILL_PARTS: Parts = (4, 2, 4, 4, 2), (4, 2, 4)
 """Channels of the networks' input and output that belong together: four are a folded plane."""
 
-KEY_EVERY = 2
-"""Of the frames that are filled together, one in so many goes through the network; what it corrects
-is much the same in the next one, whose own inversion it is added to."""
+KEY_EVERY = 1
+"""Of the frames that are filled together, one in so many goes through the fill network. What it
+corrects in one would do for the next as well, whose own inversion it is added to, but steadies less
+than it saves: see `bench/fill_cost.py`."""
 
 NOISE = 6.0
-"""Error, in 8-bit steps, of a decoded sample; inverted, it grows as less light comes through."""
+"""Error, in 8-bit steps, of a decoded sample. Inverted, it grows as less light comes through; the
+fill network says less of it than there is."""
 
 PLATE, KEPT, SIDES = 12.0, 0.4, 3
 """A step in 8-bit levels into a mark's box that a plate has all along a side, the share of it that
 shows that the plate is still there, and the sides that must show it."""
-
-PAINTED = 900.0
-"""Variance of a fill that is painted from its rim: it helps out where the network is less sure."""
 
 SUREST = 1.0
 """Least variance, in squared 8-bit steps, that a covered sample is given."""
@@ -249,9 +247,7 @@ class SeeThrough:
         output = _between(keys, answers, range(len(grids)))
         pictures = np.clip(base + output[:, :6], 0, 1)
         doubts = np.exp(np.clip(output[:, 6:], -12, 2)) * np.float32(255**2)
-        others = np.setdiff1d(np.arange(len(grids)), keys)
-        clear = np.maximum(1 - alpha[others], np.float32(STEEPEST))
-        doubts[others] += (np.float32(NOISE) / clear) ** 2
+        doubts += (np.float32(NOISE) / np.maximum(1 - alpha, np.float32(STEEPEST))) ** 2
         if _still_there(_on_grid(hole), grids.mean(0), pictures.mean(0)):
             return self._blind.fill(regions), place
         patches = [
@@ -293,8 +289,6 @@ class SeeThrough:
         shape = region.planes[0].shape
         unsure = luma_of(doubt, shape)
         planes = from_grid(picture, region.planes, self._layout)
-        if unsure.max() > PAINTED:
-            planes = tuple(map(_painted, planes, region.planes, region.hole.masks, [unsure] * 3))
         cover = luma_of(alpha, shape)
         hidden = region.hole.masks[0] > 0
         covered = ((cover > COVERED) & hidden).astype(np.uint8)
@@ -367,16 +361,6 @@ def _steps(box: tuple[slice, slice], grid: Floats) -> list[Floats]:
             else:
                 sides.append(np.zeros(len(grid), np.float32))
     return sides
-
-
-def _painted(seen: Plane, marked: Plane, hole: NDArray[np.uint8], unsure: Floats) -> Plane:
-    """What was seen, the less of it the less sure it is, over what the rim of the hole suggests."""
-    surface = membrane(marked.astype(np.float32), hole == 0)
-    high, wide = seen.shape
-    doubt = cv2.resize(unsure, (wide, high), interpolation=cv2.INTER_AREA)
-    share = np.clip(doubt / (doubt + np.float32(PAINTED)), 0, 1)
-    share *= (doubt > PAINTED / 4) & (hole > 0)
-    return rounded_like(seen + share * (surface - seen), seen)
 
 
 def _between(times: Sequence[float], keys: Floats, wanted: Sequence[float]) -> Floats:
