@@ -15,14 +15,12 @@ is the time in which the stages inpaint and temporal computed, which others' thr
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import os
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from clip_command import measure_clips
 
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.report import ClipReport
@@ -36,16 +34,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-async def measure(clip: Path, rounds: int, folder: Path) -> dict[str, Any]:
+async def measure(clip: Path, rounds: int) -> dict[str, Any]:
     reports: dict[str, list[ClipReport]] = {name: [] for name in CONFIGS}
     usual = see_through.KEY_EVERY
-    for number in range(rounds + 1):  # the first warms up
-        for name, sections in CONFIGS.items():
-            see_through.KEY_EVERY = 2 if name == "keys" else usual
-            config = PipelineConfig.model_validate(sections)
-            report = await Pipeline(config).process(clip, folder / "out.mp4", overwrite=True)
-            if number:
-                reports[name].append(report)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds + 1):  # the first warms up
+            for name, sections in CONFIGS.items():
+                see_through.KEY_EVERY = 2 if name == "keys" else usual
+                pipeline = Pipeline(PipelineConfig.model_validate(sections))
+                report = await pipeline.process(clip, f"{folder}/out.mp4", overwrite=True)
+                if number:
+                    reports[name].append(report)
     see_through.KEY_EVERY = usual
     frames = reports["whole"][0].frames
     wall = {
@@ -73,23 +72,5 @@ async def measure(clip: Path, rounds: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("clips", nargs="+", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        results = [
-            asyncio.run(measure(clip, arguments.rounds, Path(folder))) for clip in arguments.clips
-        ]
-    result = {"cores": os.cpu_count(), "rounds": arguments.rounds, "clips": results}
-    print(json.dumps(result, indent=1))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    measure_clips(__doc__, measure)

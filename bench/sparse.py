@@ -9,14 +9,12 @@ at least 0.5, as many).
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import os
 import statistics
 import time
 from pathlib import Path
 from typing import Any
+
+from clip_command import measure_clips
 
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.config import DetectConfig
@@ -56,20 +54,5 @@ async def measure(clip: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("clips", nargs="+", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    results = [asyncio.run(measure(clip, arguments.rounds)) for clip in arguments.clips]
-    result = {"cores": os.cpu_count(), "rounds": arguments.rounds, "clips": results}
-    print(json.dumps(result, indent=1))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    measure_clips(__doc__, measure)

@@ -50,7 +50,7 @@ def markdown(result: dict[str, Any]) -> str:
 def by_scene(scenes: dict[str, Any], means: dict[str, Any]) -> str:
     """A line for each scene and their mean: the program's figures, then the other methods' PSNR."""
     others = [name for name in means if name != "ours"]
-    own = [key for key in OWN if "ours" in means]
+    own = list(OWN) if "ours" in means else []
 
     def figures(methods: dict[str, Any]) -> list[str]:
         return [

@@ -15,6 +15,7 @@ from sorawm_pipeline.vision.alignment import (
     movement,
     standing,
 )
+from tests.vision.textures import rough
 
 HEIGHT, WIDTH = 100, 140
 MARK = np.s_[35:65, 40:100]
@@ -23,12 +24,7 @@ KNOWN[MARK] = False
 
 
 def texture(seed: int = 0) -> Floats:
-    random = np.random.default_rng(seed)
-    total = np.zeros((HEIGHT, WIDTH), np.float32)
-    for cells in (5, 12, 30):
-        coarse = random.uniform(-40, 40, (cells, cells)).astype(np.float32)
-        total += cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    return np.clip(total + 120, 0, 255)
+    return rough(HEIGHT, WIDTH, (5, 12, 30), seed)
 
 
 def led_back(there: Floats, way: Movement) -> Floats:

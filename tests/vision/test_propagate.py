@@ -19,6 +19,7 @@ from sorawm_pipeline.vision.propagate import (
     moved,
     updated,
 )
+from tests.vision.textures import rough
 
 HEIGHT, WIDTH = 96, 128
 MARK = np.s_[36:60, 40:88]
@@ -26,13 +27,8 @@ NO_CHROMA = np.zeros((1, 1, 0), np.float32)
 
 
 def texture(seed: int = 0) -> Floats:
-    """A scene larger than a view of it, with structure of several sizes."""
-    random = np.random.default_rng(seed)
-    total = np.zeros((200, 260), np.float32)
-    for cells in (6, 15, 40):
-        coarse = random.uniform(-40, 40, (cells, cells)).astype(np.float32)
-        total += cv2.resize(coarse, (260, 200), interpolation=cv2.INTER_CUBIC)
-    return np.clip(total + 120, 0, 255)
+    """A scene larger than a view of it."""
+    return rough(200, 260, (6, 15, 40), seed)
 
 
 def view(scene: Floats, x: float, y: float) -> Floats:

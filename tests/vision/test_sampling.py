@@ -110,6 +110,11 @@ def test_jumps_are_found_at_their_frame_and_blanks_stay_blank() -> None:
     assert len(look.seen) <= 60
 
 
+def blinking(truth: Sequence[list[Box]], missed: range) -> Looks:
+    """A detector that sees nothing in the frames it misses."""
+    return Looks([[] if i in missed else found for i, found in enumerate(truth)])
+
+
 def traces(found: Sequence[Sequence[Box]], truth: Sequence[Sequence[Box]]) -> int:
     """Frames right beside a change that are said to hold what is there on its other side, too.
 
@@ -205,8 +210,7 @@ def test_what_is_hardly_seen_begins_no_run() -> None:
 
 def test_a_detector_that_blinks_is_carried_by_the_edges() -> None:
     truth = [[PLACES[0]]] * 100
-    look = Looks([[] if i == 48 else found for i, found in enumerate(truth)])
-    assert boxes(sample(look, film(truth))) == truth
+    assert boxes(sample(blinking(truth, range(48, 49)), film(truth))) == truth
 
 
 @given(
@@ -227,8 +231,7 @@ def test_a_mark_that_comes_back_was_not_there_meanwhile(
 
 def test_a_mark_that_is_missed_when_it_comes_back_is_there_from_then_on() -> None:
     truth = [[PLACES[1]]] * 12 + [list[Box]()] * 4 + [[PLACES[1]]] * 20
-    look = Looks([[] if 16 <= i < 19 else found for i, found in enumerate(truth)])
-    assert boxes(decide(look, film(truth), 1)) == truth
+    assert boxes(decide(blinking(truth, range(16, 19)), film(truth), 1)) == truth
 
 
 @given(
@@ -242,7 +245,7 @@ def test_a_mark_that_is_missed_for_a_few_frames_is_there_meanwhile(
     first: int, missed: int, speed: int, stride: int
 ) -> None:
     truth = [[PLACES[1]]] * 48
-    look = Looks([[] if first <= i < first + missed else found for i, found in enumerate(truth)])
+    look = blinking(truth, range(first, first + missed))
     assert boxes(decide(look, film(truth, speed), stride)) == truth
 
 

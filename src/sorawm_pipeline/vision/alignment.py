@@ -85,9 +85,10 @@ def movement(here: Floats, there: Floats, known: Bools, last: Movement) -> Movem
     if left > EXPLAINED * still:
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         flow = search.calc(_bytes(here), _bytes(there), None)
-        start = standing()
-        start[:, 2] = np.median(flow[known][::SPARSE], axis=0)
-        others = ring.fitted(there, start), ring.fitted(there, standing())
+        shift = standing()
+        shift[:, 2] = np.median(flow[known][::SPARSE], axis=0)
+        starts = [shift] if (last == standing()).all() else [shift, standing()]
+        others = (ring.fitted(there, start) for start in starts)
         found, left = min((found, left), *others, key=lambda pair: pair[1])
     # In flat surroundings any movement may do: it must do better than none.
     return found if left < WORTH * still else standing()

@@ -68,8 +68,8 @@ FILL_PARTS: Parts = (4, 2, 4, 4, 2), (4, 2, 4)
 
 KEY_EVERY = 1
 """Of the frames that are filled together, one in so many goes through the fill network. What it
-corrects in one would do for the next as well, whose own inversion it is added to, but steadies less
-than it saves: see `bench/fill_cost.py`."""
+corrects in one can be added to the inversion of the next as well: that is cheaper (told by
+`bench/fill_cost.py`), and fills flicker more."""
 
 NOISE = 6.0
 """Error, in 8-bit steps, of a decoded sample. Inverted, it grows as less light comes through; the
