@@ -101,6 +101,17 @@ def test_a_drift_too_slow_to_move_anything_by_is_not_forgotten(clip: ClipInfo) -
     assert off < 0.12 * stale
 
 
+def test_a_moving_scene_comes_back_from_after_the_mark(clip: ClipInfo) -> None:
+    wide = np.random.default_rng(1).normal(120, 400, (HEIGHT, WIDTH + 40)).astype(np.float32)
+    scene = cv2.GaussianBlur(wide, (0, 0), 2.5).clip(0, 255).astype(np.uint8)
+    views = [scene[:, 2 * n : 2 * n + WIDTH] for n in range(20)]
+    frames = [frame(n, view, [MARK] if n < 6 else []) for n, view in enumerate(views)]
+    inside = np.s_[MARK.y0 : MARK.y1, MARK.x0 : MARK.x1]
+    for view, done in zip(views[:6], walked(clip, frames, window=24), strict=False):
+        off = np.abs(luma_after(done, clip).astype(int) - view)[inside].mean()
+        assert off < 4
+
+
 def test_nothing_is_known_of_another_scene(clip: ClipInfo) -> None:
     frames = [frame(n, texture(n // 5), [MARK] if n >= 5 else []) for n in range(10)]
     plain = [frame(n, texture(n // 5), [MARK] if n >= 5 else []) for n in range(10)]

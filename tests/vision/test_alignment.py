@@ -64,7 +64,7 @@ def test_a_part_that_moves_otherwise_counts_little() -> None:
     here = led_back(there, way)
     here[:, 110:] = there[:, 110:]  # a fifth of the ring stands still
     found = movement(here, there, KNOWN, standing())
-    assert np.abs(found[:, 2] - way[:, 2]).max() < 1.0
+    assert np.abs(found[:, 2] - way[:, 2]).max() < 0.08
 
 
 @pytest.mark.parametrize("last", [9.0, 21.0])
