@@ -60,6 +60,15 @@ def test_over_a_picture_that_stands_still_more_looks_tell_nothing() -> None:
     assert sure([PLACE] * 40, still) == [0.4] * 40
 
 
+def test_a_passer_by_before_a_still_picture_tells_nothing_either() -> None:
+    def passed(index: int) -> Luma:
+        picture = still(index).copy()
+        picture[:, 3 * index : 3 * index + 40] = 128
+        return picture
+
+    assert sure([PLACE] * 40, passed) == [0.4] * 40
+
+
 def test_what_moves_with_the_scene_is_not_one_place() -> None:
     wandering = [Box(40 + 11 * i, 40, 100 + 11 * i, 60) for i in range(8)]
     assert sure([*wandering]) == [0.4] * 8

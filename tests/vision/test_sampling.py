@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Mark
-from sorawm_pipeline.vision.between import _changed
+from sorawm_pipeline.vision.between import Span, Story, _changed, told_story
 from sorawm_pipeline.vision.sampling import UNMARKED_STRIDE, Sampler, Settled
 from sorawm_pipeline.vision.tracks import Marks, Tracks, longest_gap
 
@@ -108,6 +108,20 @@ def test_jumps_are_found_at_their_frame_and_blanks_stay_blank() -> None:
     look = Looks(truth)
     assert boxes(sample(look, film(truth))) == truth
     assert len(look.seen) <= 60
+
+
+def test_a_mark_that_is_first_seen_as_a_scene_begins_may_be_older() -> None:
+    """One picture cannot tell the mark's edges from the scene's, which are new as well."""
+    place = PLACES[1]
+    older, newer = film([[place]] * 8, seed=1), film([[place]] * 8, seed=2)
+    mark = Mark(place, 0.9)
+    faint = [np.clip(128 + (luma - 128.0) / 8, 0, 255).astype(np.uint8) for luma in older[:7]]
+    story = told_story(None, mark, Span(faint[0], [*faint[1:], newer[7]], 8), STRIDE, jumped=False)
+    assert story == 5  # the frame before the last
+    unmarked = film([[]] * 7 + [[place]], speed=0)
+    story = told_story(None, mark, Span(unmarked[0], unmarked[1:], 8), STRIDE, jumped=False)
+    assert isinstance(story, Story)
+    assert story.marks == [None] * 6 + [mark]
 
 
 def blinking(truth: Sequence[list[Box]], missed: range) -> Looks:

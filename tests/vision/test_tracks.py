@@ -121,11 +121,20 @@ def test_one_mark_seen_twice_is_one() -> None:
 
 
 def test_doubtful_sightings_count_only_beside_two_sure_ones() -> None:
-    doubtful = [Mark(PLACES[0], 0.3)]
+    doubtful = [Mark(PLACES[0], 0.2)]
     assert follow([doubtful] * 30) == [[]] * 30
     assert follow([doubtful] * 10 + [seen(PLACES[0])] + [doubtful] * 10) == [[]] * 21
     marks = follow([doubtful] * 10 + [seen(PLACES[0])] * 2 + [doubtful] * 10)
     assert [index for index, found in enumerate(marks) if found] == list(range(8, 14))
+
+
+def test_a_mark_of_a_known_size_is_believed_from_less() -> None:
+    """Once the clip has shown it, what is seen doubtfully in its size elsewhere is the mark."""
+    known, other = PLACES[1], Box(520, 610, 620, 660)
+    for place, believed in ((known, True), (other, False)):
+        marks = follow([seen(PLACES[0])] * 20 + [[]] * 3 + [[Mark(place, 0.35)]] * 20)
+        assert all(bool(found) == believed for found in marks[23:])
+    assert not any(follow([[Mark(known, 0.35)]] * 20))
 
 
 @given(st.integers(1, 12), st.integers(1, 8))
@@ -147,6 +156,21 @@ def test_an_icon_that_stays_when_its_word_has_gone_is_kept_with_its_own_box() ->
     sightings = [seen(PLACES[0])] * 20 + [seen(icon)] * 2 + [[]] + [seen(PLACES[1])] * 20
     boxes = [[mark.box for mark in marks] for marks in follow(sightings)]
     assert boxes == [[PLACES[0]]] * 20 + [[icon]] * 2 + [[]] + [[PLACES[1]]] * 20
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_part_is_all_there_is_where_a_run_begins_or_ends_with_it(small: bool) -> None:
+    whole = Box(384, 166, 462, 194)
+    part = Box(384, 166, 425 if small else 450, 194)
+    for sightings in ([part] * 2 + [whole] * 20, [whole] * 20 + [part] * 2):
+        boxes = [marks[0].box for marks in follow([seen(box) for box in sightings])]
+        assert boxes == sightings if small else set(boxes) == {whole}
+
+
+def test_a_part_seen_for_two_frames_inside_a_run_is_a_slip() -> None:
+    whole, part = Box(384, 166, 462, 194), Box(384, 166, 425, 194)
+    sightings = [whole] * 12 + [part] * 2 + [whole] * 12
+    assert {marks[0].box for marks in follow([seen(box) for box in sightings])} == {whole}
 
 
 @given(st.integers(5, 24), st.integers(0, 90), st.integers(0, 90))

@@ -30,6 +30,9 @@ FADED = 0.1
 CARRIED = 0.8
 """Share of its level from which an overlay is there although the detector does not see it."""
 
+NEW_SCENE = 16.0
+"""Root mean square change, in 8-bit steps, from which the surroundings of a mark are new."""
+
 GROWN = 1.4
 """Ratio of areas from which two boxes of one mark show different parts of it."""
 
@@ -94,6 +97,17 @@ class Span:
             rows = [overlay.levels(self.edges(overlay.region, place)) for place in places]
             self._levels[overlay] = np.stack(rows)
         return self._levels[overlay]
+
+    def scene_changed(self, mark: Box, place: int) -> bool:
+        """Whether the surroundings of a mark differ from those in the frame before."""
+        height, width = self._lumas[place].shape
+        inner, outer = (mark.grown(n * MARGIN).clipped(width, height) for n in (1, 2))
+        ring = np.ones((outer.height, outer.width), np.bool_)
+        ring[inner.within(outer)] = False
+        part = outer.within(Box(0, 0, width, height))
+        one, other = (self._lumas[n][part].astype(np.float32) for n in (place - 1, place))
+        change = (one - other)[ring] * 2.0 ** (8 - self._depth)
+        return change.size > 0 and float(np.sqrt(np.mean(change**2))) >= NEW_SCENE
 
     def learnt(self, overlay: Overlay, whole: Sequence[bool]) -> Overlay:
         """What is known of an overlay after the frames that hold all of it."""
@@ -181,6 +195,9 @@ def _begun(mark: Mark, span: Span) -> Story | int:
     there = _presence(overlay, span, None, mark.box)
     if isinstance(there, int):
         return there
+    first = int(np.argmax(there.any(axis=1)))
+    if first > 1 and span.scene_changed(mark.box, first):
+        return first - 2  # what came with a new scene may be the scene's
     marks = _concluded(overlay, there, None, mark, mark.confidence)
     overlay = span.learnt(overlay, [bool(row.all()) for row in there[1:-1]])
     return Story([*marks, mark], Track(overlay, mark, best=mark.confidence))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
+import cv2
 
 from sorawm_pipeline.media.frame import Box, Mark, Plane
 from sorawm_pipeline.vision.overlay import Floats, Region
@@ -22,7 +22,10 @@ SAME_PLACE = 0.8
 """IoU with the first box from which a sighting is of the same place."""
 
 CHANGED = 6.0
-"""Root mean square difference, in 8-bit steps, from which two pictures of a place differ."""
+"""Root mean square difference, in 8-bit steps, from which two pictures of a spot differ."""
+
+SPOTS = (4, 2)
+"""Spots across and down of a place. All must differ, or something passed before a still picture."""
 
 LASTING = 8
 """Frames from the first to the last sighting of a place that is believed; what drifts has left."""
@@ -33,7 +36,8 @@ FORGET = 12
 
 def differ(one: Floats, other: Floats) -> bool:
     """Whether two pictures of one place (h, w) show different scenes."""
-    return float(np.sqrt(np.mean((one - other) ** 2))) >= CHANGED
+    spots = cv2.resize((one - other) ** 2, SPOTS, interpolation=cv2.INTER_AREA)
+    return bool((spots >= CHANGED**2).all())
 
 
 @dataclass(slots=True)

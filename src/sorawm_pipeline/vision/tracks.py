@@ -7,14 +7,15 @@ Three passes run one behind the other over a sliding window, so that nothing nee
 2. fill: a frame without a mark between two frames that agree on one place has it too, unless its
    pixels say that the mark is gone, while two frames that disagree are the two sides of a jump,
    across which nothing is filled;
-3. steady: a mark's box is the median over its run, and keeps still until that median moves.
+3. steady: a mark's box is the median over its run, and keeps still until that median moves. Where
+   a run begins or ends with a part of the mark, that part is all there is; between whole ones it
+   is a slip.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from statistics import median
 
 from sorawm_pipeline.media.frame import Box, Mark
@@ -34,6 +35,18 @@ CONFIRMATIONS = 2
 
 SURE = 2
 """Frames, itself among them, that must be sure of a sighting: one alone may be a slip."""
+
+SIZES = 8
+"""Sizes of believed marks that are remembered."""
+
+ALIKE_SIZE = 0.15
+"""Share by which width and height may differ from those of a believed mark."""
+
+FAMILIAR = 0.6
+"""Share of the confidence to believe from, from which a mark of a known size is believed."""
+
+SAME_SHAPE_IOU = 0.65
+"""Two boxes in one place that overlap less than this show different parts of the mark."""
 
 STILL_PIXELS = 1
 """A box moves only when a corner's median has moved further than this."""
@@ -56,7 +69,7 @@ class Tracks:
     def __init__(self, window: int, believe: float) -> None:
         self._fill = _Fill(longest_gap(window))
         self._passes = (
-            Lookaround(CONFIRM_WINDOW, partial(_pruned, believe)),
+            Lookaround(CONFIRM_WINDOW, _Prune(believe)),
             Lookaround(longest_gap(window), self._fill),
             Lookaround(window, _Steady()),
         )
@@ -96,21 +109,45 @@ def match(box: Box, marks: Sequence[Mark]) -> Mark | None:
     return best if best is not None and best.box.iou(box) >= SAME_PLACE_IOU else None
 
 
-def _pruned(believe: float, window: Sequence[Marks], here: int) -> Marks:
-    others = [marks for index, marks in enumerate(window) if index != here]
-    needed = min(CONFIRMATIONS, len(others))
-    kept: Marks = []
-    for mark in sorted(window[here], key=lambda mark: -mark.confidence):
-        confirming = [
-            max(found)
-            for marks in others
-            if (found := [m.confidence for m in marks if confirms(m.box, mark.box)])
-        ]
-        sure = sum(confidence >= believe for confidence in (mark.confidence, *confirming))
-        believed = sure >= min(SURE, len(window)) and len(confirming) >= needed
-        if believed and match(mark.box, kept) is None:
-            kept.append(mark)
-    return kept
+class _Prune:
+    """Drops what is not confirmed; remembers the sizes of the marks that were."""
+
+    def __init__(self, believe: float) -> None:
+        self._believe = believe
+        self._sizes: deque[tuple[int, int]] = deque(maxlen=SIZES)
+
+    def __call__(self, window: Sequence[Marks], here: int) -> Marks:
+        others = [marks for index, marks in enumerate(window) if index != here]
+        needed = min(CONFIRMATIONS, len(others))
+        kept: Marks = []
+        for mark in sorted(window[here], key=lambda mark: -mark.confidence):
+            confirming = [
+                max(found, key=lambda m: m.confidence)
+                for marks in others
+                if (found := [m for m in marks if confirms(m.box, mark.box)])
+            ]
+            sure = sum(self._sure(one) for one in (mark, *confirming))
+            believed = sure >= min(SURE, len(window)) and len(confirming) >= needed
+            if believed and match(mark.box, kept) is None:
+                kept.append(mark)
+                if mark.confidence >= self._believe:
+                    self._remember(mark.box)
+        return kept
+
+    def _sure(self, mark: Mark) -> bool:
+        if mark.confidence >= self._believe:
+            return True
+        return mark.confidence >= FAMILIAR * self._believe and self._is_known(mark.box)
+
+    def _is_known(self, box: Box) -> bool:
+        return any(
+            max(abs(box.width - width) / width, abs(box.height - height) / height) <= ALIKE_SIZE
+            for width, height in self._sizes
+        )
+
+    def _remember(self, box: Box) -> None:
+        if not self._is_known(box):
+            self._sizes.append((box.width, box.height))
 
 
 def confirms(other: Box, box: Box) -> bool:
@@ -182,12 +219,20 @@ class _Steady:
 
     def __call__(self, window: Sequence[Marks], here: int) -> Marks:
         self._previous = [
-            Mark(self._box(mark, window), mark.confidence, mark.filled) for mark in window[here]
+            Mark(self._box(mark, window, here), mark.confidence, mark.filled)
+            for mark in window[here]
         ]
         return list(self._previous)
 
-    def _box(self, mark: Mark, window: Sequence[Marks]) -> Box:
-        run = [found.box for marks in window if (found := match(mark.box, marks)) is not None]
+    def _box(self, mark: Mark, window: Sequence[Marks], here: int) -> Box:
+        frames = list(window)
+        sides = [
+            [found.box for marks in side if (found := match(mark.box, marks)) is not None]
+            for side in (frames[:here], frames[here + 1 :])
+        ]
+        alike = [[box for box in side if mark.box.iou(box) >= SAME_SHAPE_IOU] for side in sides]
+        slipped = all(len(few) < len(side) for few, side in zip(alike, sides, strict=True))
+        run = [mark.box, *(box for side in (sides if slipped else alike) for box in side)]
         corners = zip(*(box.as_tuple() for box in run), strict=True)
         x0, y0, x1, y1 = (round(median(corner)) for corner in corners)
         box = Box(x0, y0, x1, y1)
