@@ -265,6 +265,7 @@ class ClipRun:
                 runtime=stages.inpainter.runtime,
                 device=stages.inpainter.device,
                 weights_sha256=stages.inpainter.weights_sha256,
+                fallback=getattr(stages.inpainter, "fallback", None),
             ),
             "encoder": EncoderReport(
                 codec=stages.last.encoder, left_out=tuple(stages.last.streams_left_out)

@@ -83,10 +83,13 @@ class DetectorReport(_Model):
 
 
 class InpainterReport(_Model):
+    """How marks were filled; `fallback` says why not in the fastest runtime, if so."""
+
     method: Text
     runtime: Text
     device: Text
     weights_sha256: Text | None = None
+    fallback: Text | None = None
 
 
 class TriedEncoder(_Model):

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar, TypeVarTuple
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
-from sorawm_pipeline.hardware.gpu import GpuSampler
+from sorawm_pipeline.hardware.gpu import GpuSampler, gpu_in_sight
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
 from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.vision.detector import Detector, NoDetector
@@ -189,6 +189,8 @@ def resolve_device(wanted: str) -> str:
     """`auto` as `cuda:0` where torch can use it, else `cpu`; anything else as it is."""
     if wanted != "auto":
         return "cuda:0" if wanted == "cuda" else wanted
-    import torch  # takes seconds, so only where a model is about to be loaded
+    if not gpu_in_sight():
+        return "cpu"
+    import torch  # takes seconds
 
     return "cuda:0" if torch.cuda.is_available() else "cpu"

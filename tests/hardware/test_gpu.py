@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sorawm_pipeline.hardware.gpu import Gpu, GpuSampler, GpuSnapshot, read_gpus
+from sorawm_pipeline.hardware.gpu import Gpu, GpuSampler, GpuSnapshot, gpu_in_sight, read_gpus
 
 READ_ONCE = """
 import dataclasses, json
@@ -197,3 +197,18 @@ def test_a_device_is_found_by_its_uuid_with_or_without_prefix() -> None:
 def test_this_machine_gives_a_snapshot_whatever_it_is() -> None:
     snapshot = read_gpus()
     assert bool(snapshot.gpus) != bool(snapshot.reason)
+
+
+def test_torch_is_asked_for_a_gpu_only_where_one_is_in_sight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[Gpu] = []
+    monkeypatch.setattr(
+        "sorawm_pipeline.hardware.gpu.read_gpus", lambda: GpuSnapshot(gpus=tuple(listed))
+    )
+    assert not gpu_in_sight(tmp_path)
+    listed.append(Gpu(0))
+    assert gpu_in_sight(tmp_path)
+    listed.clear()
+    (tmp_path / "dxg").touch()
+    assert gpu_in_sight(tmp_path)

@@ -19,7 +19,8 @@ from sorawm_pipeline.learn import lesson
 from sorawm_pipeline.learn.graph import filled
 from sorawm_pipeline.learn.lesson import learn, onnx_of
 from sorawm_pipeline.learn.publish import Pair
-from sorawm_pipeline.vision.detector import Detector, network_of
+from sorawm_pipeline.vision.detector import Detector
+from sorawm_pipeline.vision.ultralytics_backend import network_of
 from sorawm_pipeline.vision.weights import Weights, builtin_weights, digest_of, find_weights
 
 Say = pytest.CaptureFixture[str]

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -12,7 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import DeviceError, ModelError
+from sorawm_pipeline.vision import onnx_backend
 from sorawm_pipeline.vision.detector import Detector, _decode
+from sorawm_pipeline.vision.onnx_backend import OnnxBackend
 from sorawm_pipeline.vision.weights import builtin_weights, find_weights
 
 Box = tuple[float, float, float, float]
@@ -257,6 +261,49 @@ def test_end_to_end_rows_are_understood() -> None:
     (found,) = _decode(raw, 0.4, 640, 352)
     assert found.box == (10, 20, 90, 50)
     assert found.confidence == pytest.approx(0.7)
+
+
+def test_an_onnx_detector_needs_no_torch() -> None:
+    program = """
+import sys
+from sorawm_pipeline.vision.detector import Detector
+from sorawm_pipeline.vision.weights import builtin_weights
+Detector(builtin_weights("onnx"), threads=1).warm_up(64, 32)
+assert not {"torch", "ultralytics"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+class FixedBatch:
+    """A network exported for one picture at a time, of one size."""
+
+    metadata: ClassVar[dict[str, str]] = {"task": "detect", "stride": "16"}
+    input_shape: tuple[int | None, ...] = (1, 3, 32, 64)
+
+    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert batch.shape == self.input_shape
+        return np.asarray(batch.mean(axis=(2, 3)) * 255, np.float32)
+
+
+def test_a_network_for_one_picture_is_asked_once_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_backend, "OnnxNetwork", lambda *_: FixedBatch())
+    backend = OnnxBackend(builtin_weights("onnx"), None)
+    assert (backend.stride, backend.fixed) == (16, (64, 32))
+    pictures = np.stack([np.full((32, 64, 3), value, np.uint8) for value in (10, 20, 30)])
+    assert backend(pictures)[:, 0] == pytest.approx([10, 20, 30])
+
+
+@pytest.mark.parametrize(
+    ("said", "shape", "message"),
+    [({"task": "segment"}, (1, 3, 32, 64), "segment"), ({}, (1, 4, 32, 64), "RGB")],
+)
+def test_an_onnx_network_of_another_kind_is_a_model_error(
+    monkeypatch: pytest.MonkeyPatch, said: dict[str, str], shape: tuple[int, ...], message: str
+) -> None:
+    other = SimpleNamespace(metadata=said, input_shape=shape)
+    monkeypatch.setattr(onnx_backend, "OnnxNetwork", lambda *_: other)
+    with pytest.raises(ModelError, match=message):
+        Detector(builtin_weights("onnx"))
 
 
 def test_import_is_light_and_first_use_touches_no_home(tmp_path: Path) -> None:

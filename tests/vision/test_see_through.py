@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,13 +11,13 @@ from numpy.typing import NDArray
 from sorawm_pipeline.media.frame import Box, Plane
 from sorawm_pipeline.media.patch import OPAQUE
 from sorawm_pipeline.media.planes import layout_of
+from sorawm_pipeline.vision.cpu_networks import OnnxNetwork
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import Hole, Region, plain_inpainter
 from sorawm_pipeline.vision.see_through import (
     FILL,
     MATTE,
     Networks,
-    OnnxNetwork,
     SeeThrough,
     TorchNetwork,
     load_networks,
@@ -34,8 +33,7 @@ OPACITY, WHITE = 0.7, 235
 class Told:
     """A network that answers what it is told, whatever it sees."""
 
-    runtime: Literal["onnxruntime", "torch"] = "onnxruntime"
-    device = "cpu"
+    runtime = "onnxruntime"
     sha256 = "0" * 64
 
     def __init__(self, answer: Floats, failures: int = 0) -> None:

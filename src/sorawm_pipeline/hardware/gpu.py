@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
@@ -64,6 +65,15 @@ class GpuSnapshot:
 
 def _bare(uuid: str) -> str:
     return uuid.removeprefix("GPU-").removeprefix("MIG-").lower()
+
+
+DEVICE_FILES = ("nvidia0", "nvhost-gpu", "nvgpu", "dxg", "kfd")
+"""What drivers put into /dev: NVIDIA's, on Tegra, on WSL; AMD's."""
+
+
+def gpu_in_sight(devices: Path = Path("/dev")) -> bool:
+    """Whether torch could find a GPU: cheap, where asking torch takes seconds to import it."""
+    return any((devices / name).exists() for name in DEVICE_FILES) or bool(read_gpus().gpus)
 
 
 def read_gpus(sample: int = 1) -> GpuSnapshot:

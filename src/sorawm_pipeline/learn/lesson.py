@@ -22,7 +22,8 @@ from sorawm_pipeline.learn.mark import Mark, read_mark
 from sorawm_pipeline.learn.measure import FLOOR, Score, advised, look, score
 from sorawm_pipeline.learn.publish import Pair
 from sorawm_pipeline.learn.samples import Source
-from sorawm_pipeline.vision.detector import Detector, network_of, prepare_libraries
+from sorawm_pipeline.vision.detector import Detector
+from sorawm_pipeline.vision.ultralytics_backend import network_of, prepare_libraries
 from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
 if TYPE_CHECKING:

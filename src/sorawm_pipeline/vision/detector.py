@@ -1,26 +1,18 @@
-"""Finding marks in pictures: batched YOLO inference through Ultralytics."""
+"""Finding marks in pictures: batched YOLO inference."""
 
 from __future__ import annotations
 
-import atexit
-import logging
-import os
-import shutil
-import sys
-import tempfile
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline.errors import DeviceError, ModelError, PipelineError
-from sorawm_pipeline.vision.onnx_sessions import session_options
+from sorawm_pipeline.errors import ModelError, PipelineError
+from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
+from sorawm_pipeline.vision.onnx_backend import OnnxBackend
+from sorawm_pipeline.vision.ultralytics_backend import UltralyticsBackend
 from sorawm_pipeline.vision.weights import Weights
-
-if TYPE_CHECKING:
-    import torch
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "tensorrt", "none"]
 
@@ -37,16 +29,13 @@ _BLEND = 0.6  # boxes at least this share as confident as the best one refine it
 
 
 class _Backend(Protocol):
-    """What is used of Ultralytics' AutoBackend, which is published without types."""
+    """One loaded network: pictures (n, h, w, 3) in, what it says of them out."""
 
-    backend: Any
-    device: torch.device
-    format: str
-    task: str | None
+    device: str
     stride: int
-    dynamic: bool
+    fixed: tuple[int, int] | None
 
-    def __call__(self, batch: torch.Tensor) -> Any: ...
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +54,7 @@ class Detection:
 class Detector:
     """Batched YOLO inference. Not thread-safe: build, use and close it on one thread.
 
-    The first instance of a process imports torch and Ultralytics, which takes seconds, and keeps
-    Ultralytics from the network, from pip and from the user's settings.
+    ONNX weights on the CPU need ONNX Runtime alone; all others torch and Ultralytics.
 
     Attributes:
         runtime: `torch`, `onnxruntime`, `openvino` or `tensorrt`.
@@ -108,22 +96,23 @@ class Detector:
         self.weights_sha256 = weights.sha256
         self.confidence = weights.confidence if confidence is None else confidence
         self.image_size = weights.image_size if image_size is None else image_size
-        prepare_libraries()
-        import torch
-
+        backend: _Backend
         try:
-            backend = _load(weights, device, half=half, threads=threads)
-            if compile and backend.format == "pt":
-                backend.backend.model.compile(dynamic=True)
-        except (PipelineError, torch.OutOfMemoryError):
-            raise
+            if weights.format == "onnx" and device == "cpu":
+                backend = OnnxBackend(weights, threads)
+            else:
+                backend = UltralyticsBackend(
+                    weights, device, half=half, compiled=compile, threads=threads
+                )
         except Exception as error:
+            if isinstance(error, PipelineError) or is_out_of_memory(error):
+                raise
             # Each runtime has its own exceptions for a bad file; a person needs one.
             raise ModelError(f"{weights.path} cannot be loaded: {_first_line(error)}") from error
         self._backend: _Backend | None = backend
-        self._fixed = _fixed_size(backend)
-        self.device = str(backend.device)
-        self._stride = max(weights.stride, int(backend.stride))
+        self._fixed = backend.fixed
+        self.device = backend.device
+        self._stride = max(weights.stride, backend.stride)
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) of the network's input for a displayed picture of that size.
@@ -168,19 +157,7 @@ class Detector:
         count, height, width = images.shape[:3]
         if not count:
             return []
-        import torch
-
-        with torch.inference_mode():
-            if self.device == "cpu":
-                planes = np.empty((count, 3, height, width), np.float32)
-                np.multiply(images.transpose(0, 3, 1, 2), np.float32(1 / 255), out=planes)
-                batch = torch.from_numpy(planes)
-            else:  # a quarter of the bytes travel to the GPU
-                pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-                batch = pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)
-            output = self._backend(batch)
-            raw = (output[0] if isinstance(output, (list, tuple)) else output).float().cpu().numpy()
-        return [_decode(one, self.confidence, width, height) for one in raw]
+        return [_decode(one, self.confidence, width, height) for one in self._backend(images)]
 
     def close(self) -> None:
         """Drop the network. Closing twice is fine."""
@@ -264,96 +241,6 @@ def _merge(
         merged.append((np.average(boxes[alike], axis=0, weights=scores[alike]), scores[best]))
         left &= ~same
     return merged
-
-
-def _load(weights: Weights, device: str, *, half: bool, threads: int | None) -> _Backend:
-    """Build an Ultralytics AutoBackend for the weights."""
-    import torch
-    from ultralytics.nn.autobackend import AutoBackend
-
-    place = torch.device(device)
-    if place.type == "cuda" and not (
-        torch.cuda.is_available() and (place.index or 0) < torch.cuda.device_count()
-    ):
-        raise DeviceError(f"there is no {device} on this machine that torch can use", kind="device")
-    if place.type == "cuda":
-        place = torch.device("cuda", place.index or 0)
-    if place.type == "cpu" and threads and _RUNTIMES[weights.format] == "torch":
-        torch.set_num_threads(threads)
-    backend_class = AutoBackend
-    source: Any = str(weights.path)
-    if weights.format == "onnx":
-        backend_class = _with_session_options(AutoBackend, threads)
-    elif weights.format == "safetensors":
-        source = network_of(weights)
-    elif weights.format == "pickle":
-        from ultralytics.nn.tasks import load_checkpoint
-
-        source = load_checkpoint(weights.path, device=place)[0]
-    backend = backend_class(source, device=place, fp16=half and place.type == "cuda", verbose=False)
-    if backend.task not in (None, "detect"):
-        raise ModelError(f"{weights.path} is made for the task {backend.task}, not for detection")
-    ready: _Backend = backend.eval()
-    return ready
-
-
-def _with_session_options(base: type[Any], threads: int | None) -> type[Any]:
-    """Return an AutoBackend whose ONNX sessions keep to `threads` and leave idle cores alone."""
-    from ultralytics.nn.backends import ONNXBackend
-
-    onnx = partial(ONNXBackend, session_options=session_options(threads))
-    backends = {**base._BACKEND_MAP, "onnx": onnx}  # noqa: SLF001 - it passes no options itself
-    return type("AutoBackend", (base,), {"_BACKEND_MAP": backends})
-
-
-def network_of(weights: Weights) -> torch.nn.Module:
-    """Build the network that the architecture YAML describes and fill in the safetensors file."""
-    from safetensors.torch import load_file
-    from ultralytics.nn.tasks import DetectionModel
-    from ultralytics.utils import YAML
-
-    if weights.architecture is None:
-        raise ModelError(f"{weights.path} has no architecture YAML")
-    architecture = YAML.load(weights.architecture)
-    architecture.setdefault("scale", next(iter(architecture.get("scales", {"": None}))))
-    network: torch.nn.Module = DetectionModel(architecture, ch=3, verbose=False)
-    network.load_state_dict(load_file(weights.path))
-    return network.eval()
-
-
-def _fixed_size(backend: _Backend) -> tuple[int, int] | None:
-    """Return the (width, height) that weights were exported for, None if any will do."""
-    if backend.format in {"pt", "torchscript"} or backend.dynamic:
-        return None
-    size = getattr(backend, "imgsz", None)
-    if not size:
-        return None
-    return int(size[1]), int(size[0])
-
-
-def prepare_libraries() -> None:
-    """Import Ultralytics so that it neither downloads, installs nor writes to the home folder.
-
-    It reads its variables when imported. What the user has set is respected, except that
-    checkpoints are never unpickled freely.
-    """
-    if "ultralytics" in sys.modules:
-        return
-    os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"
-    os.environ.setdefault("ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS", "true")
-    os.environ.setdefault("YOLO_OFFLINE", "true")
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
-    if "YOLO_CONFIG_DIR" not in os.environ:
-        scratch = tempfile.mkdtemp(prefix="sorawm-ultralytics-")
-        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-        os.environ["YOLO_CONFIG_DIR"] = scratch
-    import ultralytics.utils
-
-    # Its own handler writes to stdout, which belongs to results.
-    logger: logging.Logger = ultralytics.utils.LOGGER
-    logger.handlers.clear()
-    logger.propagate = True
 
 
 def _first_line(error: Exception) -> str:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.media.frame import Patch
 from sorawm_pipeline.media.planes import PixelLayout
+from sorawm_pipeline.vision.cpu_networks import session_options
 from sorawm_pipeline.vision.grid import from_rgb, to_rgb
-from sorawm_pipeline.vision.onnx_sessions import session_options
 from sorawm_pipeline.vision.restore import BLIND_CONTEXT, Region, in_groups
 from sorawm_pipeline.vision.weights import digest_of
 

@@ -124,21 +124,30 @@ def doubted(carried: Sight, here: Sight) -> Sight:
     Only samples that no mark covers are evidence: a fill may err more than it says.
     """
     ring = (here.variance <= KNOWN).astype(np.float32)
-    squared = (carried.luma - here.luma) ** 2
+    misfit = carried.luma - here.luma
+    misfit *= misfit
     some = slice(None, None, SAMPLED)
-    seen = squared[some, some][ring[some, some] > 0]
+    seen = misfit[some, some][ring[some, some] > 0]
     grain = min(float(np.median(seen)) / 0.455, GRAIN) if seen.size else 0.0  # chi-square's median
-    expected = EXPECTED * (here.variance + carried.variance + np.float32(grain))
-    misfit = np.maximum(squared - expected, np.float32(0)) * ring
+    chance = here.variance + carried.variance
+    chance += np.float32(grain)
+    chance *= np.float32(EXPECTED)
+    misfit -= chance
+    misfit *= ring
+    np.maximum(misfit, 0, out=misfit)
+    usual = float(misfit.sum()) / max(float(ring.sum()), 1.0)
     high, wide = ring.shape
     half = ((wide + 1) // 2, (high + 1) // 2)
-    near = cv2.resize(cv2.merge([misfit, ring]), half, interpolation=cv2.INTER_AREA)
-    near = cv2.GaussianBlur(near, (0, 0), SPREAD / 2)
-    usual = misfit.sum() / max(float(ring.sum()), 1.0)
-    excess = (near[..., 0] + np.float32(FAR * usual)) / (near[..., 1] + np.float32(FAR))
-    excess = cv2.resize(excess, (wide, high))
-    excess *= 1 + excess / np.float32(LOST)
-    return Sight(carried.luma, carried.chroma, carried.variance + excess)
+    near, weight = (
+        cv2.GaussianBlur(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), (0, 0), SPREAD / 2)
+        for plane in (misfit, ring)
+    )
+    near += np.float32(FAR * usual)
+    near /= weight + np.float32(FAR)
+    near *= 1 + near / np.float32(LOST)
+    excess = cv2.resize(near, (wide, high))
+    excess += carried.variance
+    return Sight(carried.luma, carried.chroma, excess)
 
 
 def updated(carried: Sight, here: Sight) -> Sight:

@@ -44,7 +44,8 @@ class Inpainter(Protocol):
         method: its name in configuration and report.
         together: frames of a mark that it likes to see at once; they wait for each other.
         context: untouched pixels that it likes to see around a hole.
-        runtime, device, weights_sha256: for the report.
+        runtime, device, weights_sha256: for the report; so is `fallback`, if there is one: why it
+            does not run in the fastest way.
     """
 
     method: str

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.media.frame import Box, Patch
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout
+from sorawm_pipeline.vision.cpu_networks import fastest
 from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
-from sorawm_pipeline.vision.onnx_sessions import session_options
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import (
     CONTEXT,
@@ -61,6 +60,9 @@ TOGETHER, MATTE_EVERY = 8, 4
 TALL = 72.0
 """Height in pixels of the tallest mark that the networks have learnt; taller ones are shrunk."""
 
+SAMPLE = 40, 88
+"""Rows and columns of a usual region on the networks' grid."""
+
 Parts = tuple[tuple[int, ...], tuple[int, ...]]
 MATTE_PARTS: Parts = (4, 2, 4, 2, 1, 4), (4, 4, 2)
 FILL_PARTS: Parts = (4, 2, 4, 4, 2), (4, 2, 4)
@@ -89,38 +91,18 @@ FORGOTTEN = 300
 class Network(Protocol):
     """One of the two networks: (n, channels, h, w) float32 to (n, outputs, h, w)."""
 
-    runtime: Literal["onnxruntime", "torch"]
-    device: str
+    @property
+    def runtime(self) -> str: ...
+
     sha256: str
 
     def __call__(self, batch: Floats) -> Floats: ...
 
 
-class OnnxNetwork:
-    """On the CPU. Any number of threads may call it."""
-
-    runtime: Literal["onnxruntime", "torch"] = "onnxruntime"
-    device = "cpu"
-
-    def __init__(self, weights: Weights, threads: int | None = None) -> None:
-        import onnxruntime
-
-        self.sha256 = weights.sha256
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(weights.path), session_options(threads), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own errors share no public base
-            raise ModelError(f"{weights.path} cannot be loaded: {error}") from error
-
-    def __call__(self, batch: Floats) -> Floats:
-        return np.asarray(self._session.run(None, {"region": batch})[0], np.float32)
-
-
 class TorchNetwork:
     """On a GPU (or, for comparison, on the CPU), in half precision if asked."""
 
-    runtime: Literal["onnxruntime", "torch"] = "torch"
+    runtime = "torch"
 
     def __init__(self, weights: Weights, device: str, *, half: bool, compile: bool) -> None:  # noqa: A002
         import torch
@@ -137,19 +119,28 @@ class TorchNetwork:
         network = network.eval().to(device=device, dtype=self._type)
         network = network.to(memory_format=torch.channels_last)
         self._network: Any = torch.compile(network, dynamic=True) if compile else network
-        self.device = device
+        self._device = device
         self.sha256 = weights.sha256
 
     def __call__(self, batch: Floats) -> Floats:
         with self._torch.inference_mode():
-            data = self._torch.from_numpy(batch).to(self.device, self._type)
+            data = self._torch.from_numpy(batch).to(self._device, self._type)
             return np.asarray(self._network(data).float().cpu().numpy(), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
+    """Both networks.
+
+    Attributes:
+        device: `cpu` or `cuda[:n]`.
+        fallback: why they do not run in the fastest way there is, None if they do.
+    """
+
     matte: Network
     fill: Network
+    device: str = "cpu"
+    fallback: str | None = None
 
 
 def load_networks(
@@ -164,18 +155,19 @@ def load_networks(
     Raises:
         ModelError: a file is missing or was changed.
     """
-    kind: Literal["onnx", "safetensors"] = "safetensors" if device.startswith("cuda") else "onnx"
-    networks = []
+    networks: list[Network] = []
+    fallback = None
     for name, parts in ((MATTE, MATTE_PARTS), (FILL, FILL_PARTS)):
-        weights = builtin_weights(kind, name)
-        network: Network = (
-            OnnxNetwork(weights, threads)
-            if kind == "onnx"
-            else TorchNetwork(weights, device, half=half, compile=compile)
-        )
-        network(np.zeros((1, sum(parts[0]), 40, 88), np.float32))  # the first call is slow
+        sample = np.random.default_rng(0).random((1, sum(parts[0]), *SAMPLE), np.float32)
+        if device.startswith("cuda"):
+            weights = builtin_weights("safetensors", name)
+            network: Network = TorchNetwork(weights, device, half=half, compile=compile)
+            network(sample)  # the first call is slow
+        else:
+            network, fallback = fastest(builtin_weights("onnx", name), sample, threads)
         networks.append(network)
-    return Networks(*networks)
+    matte, fill = networks
+    return Networks(matte, fill, device, fallback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +205,8 @@ class SeeThrough:
         self._places: dict[Box, _Place] = {}
         self._blind = DiffusionInpainter("telea")
         self.runtime: str = networks.fill.runtime
-        self.device = networks.fill.device
+        self.device = networks.device
+        self.fallback = networks.fallback
         self.weights_sha256: str | None = networks.fill.sha256
 
     def fill(self, regions: Sequence[Region]) -> list[Patch]:

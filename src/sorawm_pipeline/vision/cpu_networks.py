@@ -1,0 +1,165 @@
+"""Networks on the CPU, from ONNX files, sharing the machine with decoder and encoder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorawm_pipeline.errors import ModelError
+from sorawm_pipeline.vision.weights import Weights
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Floats = NDArray[np.float32]
+WINS = 1.2
+"""Times that OpenVINO must be faster than ONNX Runtime to be taken."""
+
+APART = 0.01
+"""Mean difference of the answers, which are of the order of 1, from which it is not taken."""
+
+TRIALS = 3
+CpuRuntime = Literal["onnxruntime", "openvino"]
+
+
+class CpuNetwork(Protocol):
+    """A network with one input and one output that counts."""
+
+    runtime: CpuRuntime
+    sha256: str
+
+    def __call__(self, batch: Floats) -> Floats: ...
+
+
+class OnnxNetwork:
+    """In ONNX Runtime. Any number of threads may call it.
+
+    Attributes:
+        input_shape: of its first input; None where any size will do.
+        metadata: what its maker wrote into the file.
+    """
+
+    runtime: CpuRuntime = "onnxruntime"
+
+    def __init__(self, weights: Weights, threads: int | None = None) -> None:
+        """Load the network.
+
+        Raises:
+            ModelError: the file is no network that can be run.
+        """
+        import onnxruntime
+
+        self.sha256 = weights.sha256
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(weights.path), session_options(threads), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own errors share no public base
+            raise ModelError(f"{weights.path} cannot be loaded: {error}") from error
+        taken = self._session.get_inputs()[0]
+        self._input, self._output = taken.name, self._session.get_outputs()[0].name
+        self._type = np.float16 if taken.type == "tensor(float16)" else np.float32
+        self.input_shape = tuple(n if isinstance(n, int) else None for n in taken.shape)
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def __call__(self, batch: Floats) -> Floats:
+        batch = batch.astype(self._type, copy=False)
+        return np.asarray(self._session.run([self._output], {self._input: batch})[0], np.float32)
+
+
+class OpenVinoNetwork:
+    """In OpenVINO, brain floats (bf16) on processors that multiply them in matrices. One thread."""
+
+    runtime: CpuRuntime = "openvino"
+
+    def __init__(self, weights: Weights, threads: int | None = None) -> None:
+        """Compile the network.
+
+        Raises:
+            ModelError: OpenVINO is not installed, the processor has no bf16, or the network does
+                not compile.
+        """
+        openvino = _openvino()
+        self.sha256 = weights.sha256
+        try:
+            core = openvino.Core()
+            if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                raise ModelError("this processor has no bf16")
+            hints = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "bf16"}
+            if threads:
+                hints["INFERENCE_NUM_THREADS"] = threads
+            compiled = core.compile_model(core.read_model(str(weights.path)), "CPU", hints)
+            self._request = compiled.create_infer_request()
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO: {str(error).strip().splitlines()[-1]}") from error
+
+    def __call__(self, batch: Floats) -> Floats:
+        return np.asarray(self._request.infer({0: batch})[0], np.float32)
+
+
+def fastest(
+    weights: Weights, sample: Floats, threads: int | None = None
+) -> tuple[CpuNetwork, str | None]:
+    """A network in whichever runtime answers sooner, and why not in OpenVINO.
+
+    Args:
+        weights: an ONNX file.
+        sample: a batch as it may come, to try both with.
+        threads: for one call; None leaves it to the runtime.
+
+    Raises:
+        ModelError: the file is no network that can be run.
+    """
+    plain = OnnxNetwork(weights, threads)
+    answer = plain(sample)
+    try:
+        other = OpenVinoNetwork(weights, threads)
+        apart = float(np.abs(other(sample) - answer).mean())
+    except (ModelError, RuntimeError) as error:
+        return plain, str(error)
+    if not apart <= APART:
+        return plain, f"OpenVINO's answers differ by {apart:.3f}"
+    gain = _quickest(plain, sample) / _quickest(other, sample)
+    if gain < WINS:
+        return plain, f"OpenVINO is only {gain:.2f} times as fast"
+    return other, None
+
+
+def _quickest(network: CpuNetwork, sample: Floats) -> float:
+    def once() -> float:
+        began = time.perf_counter()
+        network(sample)
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(TRIALS))
+
+
+def session_options(threads: int | None = None) -> onnxruntime.SessionOptions:
+    """Options of a session that keeps to `threads` and leaves idle cores alone.
+
+    Args:
+        threads: for one call; None leaves it to the runtime.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # By default a worker thread spins between calls, which takes cores from decode and encode.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _openvino() -> Any:
+    """The library, kept from reporting its use: without its reporter it has nothing to do so."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModelError(f"OpenVINO cannot be imported: {error}", kind="missing") from error
+    return openvino
