@@ -84,6 +84,8 @@ class Detect:
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
         self._waiting.extend(batch)
+        if isinstance(self._detector, NoDetector):
+            return self._released([[] for _ in batch])
         self._unsettled.update((frame.index, frame) for frame in batch)
         due = [frame.index for frame in batch if self._sampler.push(frame.index)]
         self._sampler.look_at(due)

@@ -17,6 +17,9 @@ Floats = NDArray[np.float32]
 LONG_SIDE = 160
 """Cells along the long side of the picture that changes are looked for in."""
 
+ROWS = 2
+"""Rows of a cell that are looked at, at least; all of their pixels are."""
+
 WINDOW = (5, 3)
 """Cells, across and down, over which a change is averaged: a small mark."""
 
@@ -72,7 +75,8 @@ class Novelty:
         height, width = luma.shape
         self._cell = max(1, max(height, width) // LONG_SIDE)
         size = max(1, width // self._cell), max(1, height // self._cell)
-        small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        rows = luma[:: max(1, self._cell // ROWS)]
+        small = cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.float32)
         small *= self._scale
         if self._last is not None:
             change = small - self._last

@@ -167,8 +167,10 @@ class _Fill:
         gone = self.gone.popleft()
         for first in range(here - 1, -1, -1):
             for earlier in window[first]:
+                if match(earlier.box, marks):
+                    continue
                 last = _next_sighting(earlier, window, here)
-                if last is None or last - first > self._longest + 1 or match(earlier.box, marks):
+                if last is None or last - first > self._longest + 1:
                     continue
                 later = match(earlier.box, window[last])
                 assert later is not None
