@@ -7,7 +7,7 @@ CLIPs show marks. Each is processed in turns, models warm, encoder as by default
 - `plain`: decoded and encoded, nothing looked at;
 - `found`: marks found, nothing restored;
 - `whole`: the program as it is, the fill network on every frame;
-- `keys`: the same with the network on every other frame (see_through.KEY_EVERY).
+- `keys`: the same with the network on every other frame (`inpaint.stride: 2`).
 
 Milliseconds of wall time per frame; `fill` is whole less found, for each marked frame, and `busy`
 is the time in which the stages inpaint and temporal computed, which others' threads lengthen.
@@ -24,28 +24,24 @@ from clip_command import measure_clips
 
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.report import ClipReport
-from sorawm_pipeline.vision import see_through
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {"detect": {"weights": "none"}, "inpaint": {"method": "none"}},
     "found": {"inpaint": {"method": "none"}},
     "whole": {},
-    "keys": {},
+    "keys": {"inpaint": {"stride": 2}},
 }
 
 
 async def measure(clip: Path, rounds: int) -> dict[str, Any]:
     reports: dict[str, list[ClipReport]] = {name: [] for name in CONFIGS}
-    usual = see_through.KEY_EVERY
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds + 1):  # the first warms up
             for name, sections in CONFIGS.items():
-                see_through.KEY_EVERY = 2 if name == "keys" else usual
                 pipeline = Pipeline(PipelineConfig.model_validate(sections))
                 report = await pipeline.process(clip, f"{folder}/out.mp4", overwrite=True)
                 if number:
                     reports[name].append(report)
-    see_through.KEY_EVERY = usual
     frames = reports["whole"][0].frames
     wall = {
         name: statistics.median(r.wall_s for r in some) / frames.encoded * 1e3

@@ -66,7 +66,7 @@ __all__ = [
 ProfileName = Literal["performance", "balanced", "quality", "compat"]
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    "performance": {"encode.preset": "superfast", "temporal.window": 16, "queues.capacity": 8},
+    "performance": {"encode.preset": "superfast", "inpaint.stride": 4, "queues.capacity": 8},
     "balanced": {},  # the defaults
     "quality": {"encode.preset": "slow", "temporal.window": 144},
     "compat": {

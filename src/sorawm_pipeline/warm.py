@@ -81,7 +81,7 @@ class WarmDetector:
             return plug_in(inpaint, device, layout)
         if self._networks is None:
             self._networks = load_networks(device, half=inpaint.half, compile=inpaint.compile)
-        return SeeThrough(self._networks, layout)
+        return SeeThrough(self._networks, layout, inpaint.stride)
 
     def close(self) -> None:
         self._networks = None

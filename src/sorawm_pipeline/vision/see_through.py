@@ -68,11 +68,6 @@ MATTE_PARTS: Parts = (4, 2, 4, 2, 1, 4), (4, 4, 2)
 FILL_PARTS: Parts = (4, 2, 4, 4, 2), (4, 2, 4)
 """Channels of the networks' input and output that belong together: four are a folded plane."""
 
-KEY_EVERY = 1
-"""Of the frames that are filled together, one in so many goes through the fill network. What it
-corrects in one can be added to the inversion of the next as well: that is cheaper (told by
-`bench/fill_cost.py`), and fills flicker more."""
-
 NOISE = 6.0
 """Error, in 8-bit steps, of a decoded sample. Inverted, it grows as less light comes through; the
 fill network says less of it than there is."""
@@ -193,14 +188,18 @@ class SeeThrough:
     Args:
         networks: see `load_networks`.
         layout: of the clip's pictures.
+        stride: of the frames that are filled together, one in so many goes through the fill
+            network. What it corrects in one is added to the inversion of the next ones as well:
+            that is cheaper, and fills flicker more.
     """
 
     method = "see-through"
     together = TOGETHER
     context = CONTEXT
 
-    def __init__(self, networks: Networks, layout: PixelLayout) -> None:
+    def __init__(self, networks: Networks, layout: PixelLayout, stride: int = 1) -> None:
         self._networks = networks
+        self._stride = stride
         self._layout = layout
         self._places: dict[Box, _Place] = {}
         self._blind = DiffusionInpainter("telea")
@@ -233,7 +232,7 @@ class SeeThrough:
         mattes, place = self._mattes(before, regions, grids)
         alpha, tone = mattes[:, :4], mattes[:, 4:]
         base = inverted(grids, alpha, tone)
-        keys = list(range(0, len(grids), KEY_EVERY))
+        keys = list(range(0, len(grids), self._stride))
         data = [grids[keys] - 0.5, alpha[keys], base[keys] - 0.5]
         hole = regions[-1].hole
         answers = _asked(self._networks.fill, np.concatenate(data, 1), FILL_PARTS, hole)
