@@ -16,7 +16,7 @@ from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.frame import Box, Mask, Patch
 from sorawm_pipeline.media.patch import OPAQUE, blend
 from sorawm_pipeline.media.planes import layout_of
-from sorawm_pipeline.vision.restore import Hole, MembraneInpainter, Region
+from sorawm_pipeline.vision.restore import FEATHER, Hole, MembraneInpainter, Region
 from sorawm_pipeline.vision.see_through import Networks, SeeThrough, load_networks
 from sorawm_pipeline.warm import resolve_device
 
@@ -26,6 +26,9 @@ CHANNELS = 1, 0, 2
 
 NEAR = 16
 """Pixels between masked ones that still belong to one mark, such as the letters of a word."""
+
+ENOUGH = 0.25
+"""Share of a mark's pixels that a place beside it must have to tell something."""
 
 
 class WaterMarkCleaner:
@@ -96,14 +99,14 @@ class _Place:
 
     Attributes:
         image: the picture as it came, uint8 BGR (h, w, 3).
-        masked: all of its masked pixels, (h, w).
+        unknown: all of its masked pixels and a few around them, (h, w).
         own: this mark's masked pixels, of the shape of `hole.box`.
         hole: where it is.
         target: the picture to write to.
     """
 
     image: Picture
-    masked: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
     own: NDArray[np.bool_]
     hole: Hole
     target: Picture
@@ -120,13 +123,14 @@ def _places(image: Picture, masked: NDArray[np.bool_], target: Picture) -> Itera
     near = cv2.dilate(masked.astype(np.uint8), np.ones((2 * NEAR + 1,) * 2, np.uint8))
     count, labels = cv2.connectedComponents(near)
     labels[~masked] = 0
+    unknown = cv2.dilate(masked.astype(np.uint8), np.ones((2 * FEATHER + 1,) * 2, np.uint8)) > 0
     boxes = [_box_of(labels, label) for label in range(1, count)]
     for label, box in enumerate(boxes, start=1):
         others = [other for other in boxes if other is not box]
         pixels = np.where(labels[_rows_columns(box)] == label, np.uint8(255), np.uint8(0))
         hole = Hole(box, Mask(box, pixels), others, 0, width, height, LAYOUT, SeeThrough.context)
         own = labels[_rows_columns(hole.box)] == label
-        yield _Place(image, masked, own, hole, target)
+        yield _Place(image, unknown, own, hole, target)
 
 
 def _box_of(labels: NDArray[np.int32], label: int) -> Box:
@@ -160,17 +164,24 @@ def _planes(image: Picture, box: Box) -> tuple[Picture, ...]:
 
 
 def _painting_error(place: _Place) -> float:
-    """Mean squared error of painting places beside the mark; infinite if none is free."""
-    box, hidden = place.hole.box, place.hole.masks[0]
-    height, width = place.masked.shape
+    """Mean squared error of painting places beside the mark; infinite if too little is free."""
+    box, hidden = place.hole.box, place.hole.masks[0] > 0
+    height, width = place.unknown.shape
+    step_x, step_y = place.hole.mark.width + 2 * FEATHER, place.hole.mark.height + 2 * FEATHER
     painter = MembraneInpainter()
     errors = []
-    for across, down in ((box.width, 0), (-box.width, 0), (0, box.height), (0, -box.height)):
-        beside = Box(box.x0 + across, box.y0 + down, box.x1 + across, box.y1 + down)
-        free = beside == beside.clipped(width, height)
-        if not free or place.masked[_rows_columns(beside)].any():
+    for across, down in ((step_x, 0), (-step_x, 0), (0, step_y), (0, -step_y)):
+        whole = Box(box.x0 + across, box.y0 + down, box.x1 + across, box.y1 + down)
+        beside = whole.clipped(width, height)
+        if not beside.area:
             continue
+        painted = hidden[beside.within(whole)]
+        unknown = place.unknown[_rows_columns(beside)]
+        judged = painted & ~unknown
+        if judged.sum() < ENOUGH * hidden.sum():
+            continue
+        holes = np.where(painted | unknown, np.uint8(255), np.uint8(0))
         for plane in _planes(place.image, beside):
-            off = painter.filled(plane, hidden).astype(np.float32) - plane
-            errors.append(float((off[hidden > 0] ** 2).mean()))
+            off = painter.filled(plane, holes).astype(np.float32) - plane
+            errors.append(float((off[judged] ** 2).mean()))
     return float(np.mean(errors)) if errors else float("inf")
