@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sorawm_pipeline.compat import Sighting, SoraWaterMarkDetector
+from sorawm_pipeline.vision.detector import Detection
 from tests.vision.test_detector import Box, draw_mark, iou, scene
 
 NOTHING: Sighting = {"detected": False, "bbox": None, "confidence": 0.0, "center": None}
@@ -51,10 +52,15 @@ def test_no_mark_no_box(detector: SoraWaterMarkDetector) -> None:
 def test_channels_are_blue_green_red(
     detector: SoraWaterMarkDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    seen: list[np.ndarray] = []
+
+    def look(images: np.ndarray) -> list[list[Detection]]:
+        seen.append(images)
+        return [[]]
+
     detector.detect(scene(640, 352))
     assert detector._loaded is not None
-    monkeypatch.setattr(detector._loaded[0], "detect", lambda images: seen.append(images) or [[]])
+    monkeypatch.setattr(detector._loaded[0], "detect", look)
     picture = np.zeros((352, 640, 3), np.uint8)
     picture[..., 0] = 200
     detector.detect(picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import psutil
@@ -146,7 +147,7 @@ def test_log_line() -> None:
 def test_batches_stay_within_the_cap_and_in_order() -> None:
     sizes: list[int] = []
 
-    def work(items: list[int]) -> list[int]:
+    def work(items: Sequence[int]) -> Sequence[int]:
         sizes.append(len(items))
         return [item * 2 for item in items]
 
@@ -158,7 +159,7 @@ def test_batches_stay_within_the_cap_and_in_order() -> None:
 def test_a_batch_that_does_not_fit_is_split() -> None:
     sizes: list[int] = []
 
-    def work(items: list[int]) -> list[int]:
+    def work(items: Sequence[int]) -> Sequence[int]:
         sizes.append(len(items))
         if len(items) > 2:
             raise MemoryError
@@ -168,7 +169,7 @@ def test_a_batch_that_does_not_fit_is_split() -> None:
     assert sizes[:3] == [4, 2, 2]
     assert max(sizes[1:]) < 4, "what did not fit is not tried again at once"
 
-    def never(items: list[int]) -> list[int]:
+    def never(items: Sequence[int]) -> Sequence[int]:
         raise MemoryError
 
     with pytest.raises(DeviceError, match="single frame"):
