@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sorawm_pipeline.compat import WaterMarkCleaner
 from sorawm_pipeline.compat import cleaner as module
+from sorawm_pipeline.media.frame import Box
 from tests.vision.test_detector import draw_mark, scene
 
 Picture = NDArray[np.uint8]
@@ -90,6 +91,14 @@ def test_several_marks_and_the_letters_of_one() -> None:
     assert len(list(module._places(both, letters > 0, cleaned))) == 1
 
 
+def test_a_mark_beside_another_is_not_taken_for_what_painting_errs() -> None:
+    one, first = with_mark(smooth(), 20, 80, 90)
+    both, second = with_mark(one, 160, 80, 90)
+    places = list(module._places(both, (first | second) > 0, both.copy()))
+    assert len(places) == 2
+    assert all(module._painting_error(place) < 5 for place in places)
+
+
 @pytest.mark.parametrize("covered", [1, 255, True])
 def test_masks_of_ones_or_of_255(covered: int) -> None:
     marked, mask = with_mark(smooth(), 100, 80)
@@ -142,3 +151,10 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         CLEANER.clean(smooth()[..., 0], np.zeros((200, 320), np.uint8))
     with pytest.raises(ValueError, match="1 pictures but 0 masks"):
         CLEANER.clean_batch([smooth()], [])
+
+
+def test_networks_get_green_blue_red() -> None:
+    picture = np.full((4, 4, 3), (10, 20, 30), np.uint8)  # blue, green, red
+    planes = module._planes(picture, Box(1, 1, 3, 3))
+    assert [int(plane.mean()) for plane in planes] == [20, 10, 30]
+    assert module.LAYOUT.rgb
