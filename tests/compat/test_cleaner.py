@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sorawm_pipeline.compat import WaterMarkCleaner
-from sorawm_pipeline.compat import cleaner as module
-from sorawm_pipeline.media.frame import Box
+from sorawm_pipeline.compat import WaterMarkCleaner, stills
+from sorawm_pipeline.media.frame import Box, Patch
+from sorawm_pipeline.vision.see_through import Networks
 from tests.vision.test_detector import draw_mark, scene
 
 Picture = NDArray[np.uint8]
@@ -60,10 +62,19 @@ def test_a_translucent_mark_over_texture_is_seen_through(monkeypatch: pytest.Mon
     truth = textured()
     marked, mask = with_mark(truth, 100, 80)
     through = psnr(CLEANER.clean(marked, mask), truth, mask)
-    monkeypatch.setattr(module, "_painting_error", lambda place: 0.0)
+    monkeypatch.setattr(stills, "painting_error", lambda place, hole: 0.0)
     painted = psnr(CLEANER.clean(marked, mask), truth, mask)
     assert through > psnr(marked, truth, mask) + 8
     assert through > painted + 3
+
+
+def test_a_mask_wider_than_its_mark_is_fitted_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = textured()
+    marked, mask = with_mark(truth, 100, 80)
+    wide = cv2.dilate(mask, np.ones((49, 49), np.uint8))
+    fitted = psnr(CLEANER.clean(marked, wide), truth, wide)
+    monkeypatch.setattr(stills, "PASSES", 1)
+    assert fitted > psnr(CLEANER.clean(marked, wide), truth, wide) + 3
 
 
 def test_an_opaque_disc_is_painted_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +83,7 @@ def test_an_opaque_disc_is_painted_over(monkeypatch: pytest.MonkeyPatch) -> None
     cv2.circle(marked, (160, 100), 20, (20, 20, 220), -1)
     cv2.circle(mask, (160, 100), 23, 255, -1)
     painted = psnr(CLEANER.clean(marked, mask), truth, mask)
-    monkeypatch.setattr(module, "_painting_error", lambda place: float("inf"))
+    monkeypatch.setattr(stills, "painting_error", lambda place, hole: float("inf"))
     assert painted > psnr(CLEANER.clean(marked, mask), truth, mask) + 3
 
 
@@ -84,19 +95,32 @@ def test_several_marks_and_the_letters_of_one() -> None:
     cleaned = CLEANER.clean(both, mask)
     assert psnr(cleaned, truth, first) > 38
     assert psnr(cleaned, truth, second) > 38
-    places = list(module._places(both, mask > 0, cleaned))
-    assert len(places) == 2
+    assert len(list(stills.places(both, mask > 0, cleaned))) == 2
     letters = np.zeros_like(mask)
     letters[80:100, 100:200:20] = letters[80:100, 101:201:20] = 255
-    assert len(list(module._places(both, letters > 0, cleaned))) == 1
+    assert len(list(stills.places(both, letters > 0, cleaned))) == 1
 
 
 def test_a_mark_beside_another_is_not_taken_for_what_painting_errs() -> None:
     one, first = with_mark(smooth(), 20, 80, 90)
     both, second = with_mark(one, 160, 80, 90)
-    places = list(module._places(both, (first | second) > 0, both.copy()))
+    places = list(stills.places(both, (first | second) > 0, both.copy()))
     assert len(places) == 2
-    assert all(module._painting_error(place) < 5 for place in places)
+    for place in places:
+        assert stills.painting_error(place, place.hole(place.mask.box, place.mask, 0)) < 5
+
+
+def test_what_the_networks_leave_alone_is_painted_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = smooth()
+    marked, mask = with_mark(truth, 100, 80)
+    see_through = stills._seen_through
+
+    def blind(place: stills.Place, networks: Networks) -> Patch:
+        patch = see_through(place, networks)
+        return replace(patch, alpha=tuple(np.zeros_like(alpha) for alpha in patch.alpha))
+
+    monkeypatch.setattr(stills, "_seen_through", blind)
+    assert psnr(CLEANER.clean(marked, mask), truth, mask) > 40
 
 
 @pytest.mark.parametrize("covered", [1, 255, True])
@@ -155,6 +179,15 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 
 def test_networks_get_green_blue_red() -> None:
     picture = np.full((4, 4, 3), (10, 20, 30), np.uint8)  # blue, green, red
-    planes = module._planes(picture, Box(1, 1, 3, 3))
+    planes = stills.planes_of(picture, Box(1, 1, 3, 3))
     assert [int(plane.mean()) for plane in planes] == [20, 10, 30]
-    assert module.LAYOUT.rgb
+    assert stills.LAYOUT.rgb
+
+
+def test_a_patch_that_changes_nothing_fits_its_whole_box() -> None:
+    picture, mask = textured(), np.zeros((200, 320), np.uint8)
+    mask[80:120, 100:200] = 255
+    (place,) = stills.places(picture, mask > 0, picture.copy())
+    hole = place.hole(place.mask.box, None, 0)
+    region = place.region(hole)
+    assert stills._changed_most(region, hole.patch(region.planes), hole.mark) == hole.mark
