@@ -14,7 +14,7 @@ FLOORS = {
     3: ("vision",),
     4: ("stages", "learn"),
     5: ("budget", "warm", "job", "clip_run", "pipeline", "preview", "doctor"),
-    6: ("plan", "batch"),
+    6: ("plan", "batch", "compat"),
     7: ("console", "demo", "cli", "__main__"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -52,10 +52,10 @@ def paste(picture: av.VideoFrame, patches: list[Patch], layout: PixelLayout) -> 
         for patch in patches:
             area = layout.plane_box(patch.box, index)
             target = plane[area.y0 : area.y1, area.x0 : area.x1]
-            _blend(target, patch.planes[index], patch.alpha[index])
+            blend(target, patch.planes[index], patch.alpha[index])
 
 
-def _blend(target: Plane, fill: Plane, alpha: NDArray[np.uint16]) -> None:
+def blend(target: Plane, fill: Plane, alpha: NDArray[np.uint16]) -> None:
     weight = alpha.astype(np.int32)
     old = target.astype(np.int32)
     mixed = old + (((fill.astype(np.int32) - old) * weight + OPAQUE // 2) >> 8)
