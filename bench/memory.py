@@ -1,8 +1,11 @@
 """Peak memory of a long clip beside that of a short one of the same size.
 
-    python bench/memory.py [--size 704x1280] [--frames 300 3000] [--output memory.json]
+    python bench/memory.py [--size 704x1280] [--frames 300 3000] [--seed] [--output memory.json]
 
-Each clip is cleaned by a process of its own, so that a peak belongs to one clip alone.
+Each clip is cleaned by a process of its own, so that a peak belongs to one clip alone. `idle` is a
+process that has cleaned a clip of a few small frames, and so has all models loaded. With --seed the
+program that this one replaces is given the longest clip: it decodes all of it, and looks at and
+fills one frame, after which its memory grows no more.
 """
 
 from __future__ import annotations
@@ -43,6 +46,31 @@ def write_clip(path: Path, width: int, height: int, frames: int) -> None:
         container.mux(stream.encode(None))
 
 
+SEED = """
+import resource, sys
+from pathlib import Path
+from seed_program import decoded, lama, yolo11s
+from sorawm_pipeline.media.frame import Box
+look, fill = yolo11s(), lama()
+frames, _ = decoded(Path(sys.argv[1]), None)
+look(frames[0])
+frames[0] = fill(frames[0], Box(24, 40, 180, 94))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def seed_peak(clip: Path) -> int:
+    """Bytes that the seed's program takes for a clip."""
+    told = subprocess.run(
+        [sys.executable, "-c", SEED, str(clip)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    return int(told.stdout.split()[-1])
+
+
 def clean(folder: Path, clip: Path) -> dict[str, object]:
     yaml, report = folder / "pipeline.yaml", folder / f"{clip.stem}.json"
     yaml.write_text("")
@@ -57,12 +85,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", default="704x1280")
     parser.add_argument("--frames", type=int, nargs="+", default=[300, 3000])
+    parser.add_argument("--seed", action="store_true")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        write_clip(folder / "idle.mp4", 256, 256, 30)
+        idle = int(str(clean(folder, folder / "idle.mp4")["peak_rss_bytes"]))
+        print(f"idle, models loaded: {idle >> 20} MiB")
         for frames in arguments.frames:
             clip = folder / f"{frames}.mp4"
             write_clip(clip, width, height, frames)
@@ -71,15 +103,25 @@ def main() -> None:
                 {
                     "frames": frames,
                     "peak_rss_bytes": report["peak_rss_bytes"],
+                    "above_idle_bytes": int(str(report["peak_rss_bytes"])) - idle,
                     "live_frames": report["live_frames"],
                     "fps": report["fps"],
                 }
             )
             print(rows[-1], flush=True)
+        seed = seed_peak(clip) if arguments.seed else None
     first, last = (int(str(rows[i]["peak_rss_bytes"])) for i in (0, -1))
     print(f"peak of the longest over that of the shortest: {last / first:.3f}")
+    if seed is not None:
+        print(f"the seed's program: {seed >> 20} MiB; ours is {last / seed:.3f} of it")
     if arguments.output is not None:
-        found = {"machine": platform.platform(), "size": arguments.size, "clips": rows}
+        found = {
+            "machine": platform.platform(),
+            "size": arguments.size,
+            "idle_rss_bytes": idle,
+            "clips": rows,
+            "seed_rss_bytes": seed,
+        }
         arguments.output.write_text(json.dumps(found, indent=2) + "\n")
 
 
