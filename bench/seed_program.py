@@ -109,14 +109,17 @@ def merge(silent: Path, source: Path, output: Path) -> None:
         av.open(str(source)) as sounds,
         av.open(str(output), "w") as target,
     ):
-        for container, streams in (
-            (pictures, pictures.streams.video),
-            (sounds, sounds.streams.audio),
-        ):
-            copies = {s.index: target.add_stream_from_template(s) for s in streams}
-            for packet in container.demux(*streams) if copies else ():
+        parts = (pictures, pictures.streams.video), (sounds, sounds.streams.audio)
+        # All of them first: libav dies of a stream that is added once packets were written.
+        copies = {
+            stream: target.add_stream_from_template(stream)
+            for _, streams in parts
+            for stream in streams
+        }
+        for container, streams in parts:
+            for packet in container.demux(*streams) if streams else ():
                 if packet.dts is not None:
-                    packet.stream = copies[packet.stream.index]
+                    packet.stream = copies[packet.stream]
                     target.mux_one(packet)
     silent.unlink()
 
