@@ -22,6 +22,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Stream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -111,7 +112,7 @@ def merge(silent: Path, source: Path, output: Path) -> None:
     ):
         parts = (pictures, pictures.streams.video), (sounds, sounds.streams.audio)
         # All of them first: libav dies of a stream that is added once packets were written.
-        copies = {
+        copies: dict[Stream, Stream] = {
             stream: target.add_stream_from_template(stream)
             for _, streams in parts
             for stream in streams
