@@ -18,7 +18,7 @@ from sorawm_pipeline.media.clip import ClipInfo, Limits, probe
 from sorawm_pipeline.media.frame import Box, Frame, Mark, Patch
 from sorawm_pipeline.media.planes import plane_view
 from sorawm_pipeline.stages.inpaint import Inpaint
-from sorawm_pipeline.stages.temporal import Temporal
+from sorawm_pipeline.stages.temporal import CATCH_UP, Temporal
 from sorawm_pipeline.vision.places import Places
 from sorawm_pipeline.vision.restore import Blind, MembraneInpainter, Region
 from tests.clips import Clip
@@ -155,6 +155,29 @@ def test_every_frame_goes_on_once_in_order_with_a_patch_for_each_mark(
     out = walked(clip, frames, window, batch)
     assert [done.index for done in out] == list(range(len(pattern)))
     assert all(len(done.patches) == len(done.marks) for done in out)
+
+
+@given(
+    runs=st.lists(st.tuples(st.booleans(), st.integers(1, 30)), min_size=1, max_size=5),
+    window=st.integers(1, 24),
+)
+@settings(max_examples=30, deadline=None)
+def test_frames_leave_the_window_as_they_come_not_in_bursts(
+    clip: ClipInfo, runs: list[tuple[bool, int]], window: int
+) -> None:
+    """A burst would wait for room in the next queue, and all before it meanwhile."""
+    temporal = Temporal(clip, window, 8)
+    shown = [marked for marked, count in runs for _ in range(count)]
+    frames = [frame(n, texture(), [MARK] if marked else []) for n, marked in enumerate(shown)]
+    inpaint = Inpaint(clip, MembraneInpainter(), BatchCap(4, start=4), 2)
+    inside = 0
+    for one in [*inpaint.process(frames), *inpaint.flush()]:
+        inside += 1
+        gone = temporal.process([one])
+        inside -= len(gone)
+        assert len(gone) <= CATCH_UP
+        assert inside <= window
+    assert len(temporal.flush()) == inside
 
 
 class Counting(Blind):

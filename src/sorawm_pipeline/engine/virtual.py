@@ -35,6 +35,11 @@ class VirtualTime:
         """Return the virtual seconds since the start."""
         return self._now
 
+    @property
+    def spent(self) -> float:
+        """What the function that is running has spent so far."""
+        return self._spent
+
     def spend(self, seconds: float) -> None:
         """Make the call of the function that is running last so much longer."""
         self._spent += seconds

@@ -9,12 +9,16 @@ from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.vision.places import Places
 
+CATCH_UP = 2
+"""Frames that go on for each that comes where no mark is any more."""
+
 
 class Temporal:
     """A window sliding over the clip in which fills give way to true pixels of other frames.
 
     Frames wait until `window` of them are there; then the places in them are filtered backwards,
-    and the older half of them goes on.
+    and the older half of them is settled. They go on one by one as others come, for a burst of
+    them would wait for room, and everything before with it.
 
     Args:
         window: frames that are looked ahead, at most; 0 leaves the fills as they are.
@@ -26,6 +30,7 @@ class Temporal:
     def __init__(self, clip: ClipInfo, window: int, max_cap: int) -> None:
         self._window = window
         self._waiting: deque[Frame] = deque()
+        self._settled: deque[Frame] = deque()
         self._places = Places(clip)
         self.held = window
         self.max_cap = max_cap
@@ -44,21 +49,28 @@ class Temporal:
             self._places.see(frame, self._waiting[-1] if self._waiting else None)
             self._waiting.append(frame)
             if not self._places.open:
-                out += self.flush(keep=1)
-            elif len(self._waiting) > self._window:
-                out += self._released(len(self._waiting) - self._window // 2)
+                self._settle(len(self._waiting) - 1)
+                due = CATCH_UP
+            else:
+                if len(self._waiting) > self._window:
+                    self._settle(len(self._waiting) - self._window // 2)
+                due = len(self._waiting) + len(self._settled) - self._window
+            out += [self._settled.popleft() for _ in range(min(due, len(self._settled)))]
         return out
 
-    def flush(self, keep: int = 0) -> list[Frame]:
-        return self._released(len(self._waiting) - keep)
+    def flush(self) -> list[Frame]:
+        self._settle(len(self._waiting))
+        out, self._settled = list(self._settled), deque()
+        return out
 
     def close(self) -> None:
         self._waiting.clear()
+        self._settled.clear()
         self._places.clear()
 
-    def _released(self, count: int) -> list[Frame]:
-        if count <= 0:
-            return []
-        frames = [self._waiting.popleft() for _ in range(count)]
-        self._places.settle(frames)
-        return frames
+    def _settle(self, count: int) -> None:
+        """Decide the patches of the oldest frames that wait."""
+        if count > 0:
+            frames = [self._waiting.popleft() for _ in range(count)]
+            self._places.settle(frames)
+            self._settled += frames
