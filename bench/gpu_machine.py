@@ -392,7 +392,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         ax.set_xticks(range(len(chosen)), labels)
         ax.set_title(f"simulated; frames and temporal filter on the {where}")
     axes[0].set_ylabel("share of the time busy")
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     figure.savefig(path, dpi=110)
 
 

@@ -1,6 +1,7 @@
 """How many items a stage may take in one batch: more while there is room, half when there is none.
 
-The policy is additive increase, multiplicative decrease. `CapState` is a value and its methods
+The policy is additive increase, multiplicative decrease; a step up that brings pressure at once is
+taken back, and not repeated for a while. `CapState` is a value and its methods
 are pure; `BatchCap` holds one and feeds it what happened to each batch. Nothing here knows where
 the readings come from: NVML, psutil and a simulator all answer with `Signals`.
 """
@@ -19,7 +20,7 @@ R = TypeVar("R")
 PRESSURE = 0.10
 """Share of the memory budget: with less free than this the cap is halved."""
 
-HEADROOM = 0.25
+HEADROOM = 0.12
 """Share of the memory budget: with less free than this the cap does not grow."""
 
 PATIENCE = 32
@@ -59,6 +60,7 @@ class CapState:
         max_cap: never exceeded.
         ceiling: largest size not known to run out of memory, `cap` to `max_cap`.
         calm: full batches in a row that went well while `cap` stood at `ceiling`.
+        grown: whether the cap has just grown, and no full batch has gone well since.
         acted_on: `Signals.sample` of the last pressure that halved the cap.
     """
 
@@ -66,6 +68,7 @@ class CapState:
     max_cap: int
     ceiling: int
     calm: int = 0
+    grown: bool = False
     acted_on: int | None = None
 
     def after_success(self, size: int, signals: Signals) -> CapState:
@@ -76,19 +79,28 @@ class CapState:
         if signals.pressure:
             if signals.sample == self.acted_on:
                 return self
-            return replace(self, cap=max(1, self.cap // 2), calm=0, acted_on=signals.sample)
-        if size < self.cap or not signals.headroom:
+            if self.grown and not signals.throttled and size == self.cap > 1:
+                # It was the last step up that was too much, and nobody else.
+                less = self.cap - 1
+                return replace(
+                    self, cap=less, ceiling=less, calm=0, grown=False, acted_on=signals.sample
+                )
+            cap = max(1, self.cap // 2)
+            return replace(self, cap=cap, calm=0, grown=False, acted_on=signals.sample)
+        if size < self.cap:
             return self
+        if not signals.headroom:
+            return replace(self, grown=False)
         if self.cap < self.ceiling:
-            return replace(self, cap=self.cap + 1, calm=0)
+            return replace(self, cap=self.cap + 1, calm=0, grown=True)
         if self.ceiling < self.max_cap and self.calm + 1 >= PATIENCE:
-            return replace(self, cap=self.cap + 1, ceiling=self.ceiling + 1, calm=0)
-        return replace(self, calm=min(self.calm + 1, PATIENCE))
+            return replace(self, cap=self.cap + 1, ceiling=self.ceiling + 1, calm=0, grown=True)
+        return replace(self, calm=min(self.calm + 1, PATIENCE), grown=False)
 
     def after_out_of_memory(self, size: int) -> CapState:
         """The state after a batch of `size` items did not fit into memory."""
         ceiling = max(1, min(self.ceiling, size - 1))
-        return replace(self, cap=max(1, min(self.cap, size // 2)), ceiling=ceiling, calm=0)
+        return replace(self, cap=max(1, min(self.cap, size // 2)), ceiling=ceiling, calm=0, grown=False)
 
 
 def _no_trouble() -> Signals:
