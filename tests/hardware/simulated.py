@@ -53,7 +53,7 @@ class SimulatedDevice:
     def best_fixed(self, most: int) -> int:
         """The largest size that neither runs out of memory nor into pressure."""
         room = TOTAL * (1 - PRESSURE) - self.others(0)
-        return max(1, min(most, int(room // self.item)))
+        return max(1, min(most, int((room - 1) // self.item)))
 
 
 def work_off(device: SimulatedDevice, cap: BatchCap, items: int) -> list[int]:

@@ -22,7 +22,7 @@ LONG = 6000
 def test_it_is_within_a_twentieth_of_the_best_fixed_size(
     others: int, share: float, launch: float, most: int
 ) -> None:
-    item = max(1, int(share * (TOTAL * (1 - PRESSURE) - others)))
+    item = max(1, int(share * (TOTAL * (1 - PRESSURE) - 1 - others)))
     device = SimulatedDevice(item, launch, 1.0, others=lambda _: others)
     work_off(device, BatchCap(most, start=4, signals=device.signals), LONG)
     best = device.seconds_each(device.best_fixed(most))

@@ -100,7 +100,9 @@ class CapState:
     def after_out_of_memory(self, size: int) -> CapState:
         """The state after a batch of `size` items did not fit into memory."""
         ceiling = max(1, min(self.ceiling, size - 1))
-        return replace(self, cap=max(1, min(self.cap, size // 2)), ceiling=ceiling, calm=0, grown=False)
+        return replace(
+            self, cap=max(1, min(self.cap, size // 2)), ceiling=ceiling, calm=0, grown=False
+        )
 
 
 def _no_trouble() -> Signals:
