@@ -13,7 +13,7 @@ FLOORS = {
     2: ("config", "config_sections", "config_keys", "marked_yaml", "media", "engine", "models"),
     3: ("vision",),
     4: ("stages", "learn"),
-    5: ("budget", "warm", "job", "clip_run", "pipeline", "preview", "doctor"),
+    5: ("budget", "readings", "warm", "job", "clip_run", "pipeline", "preview", "doctor"),
     6: ("plan", "batch", "compat"),
     7: ("console", "demo", "cli", "__main__"),
 }

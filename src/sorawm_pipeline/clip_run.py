@@ -17,6 +17,7 @@ from sorawm_pipeline.job import ClipJob, Stages, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
 from sorawm_pipeline.media.frame import Mark
 from sorawm_pipeline.media.provenance import ProvenanceReport
+from sorawm_pipeline.readings import Readings
 from sorawm_pipeline.report import (
     ClipReport,
     DetectorReport,
@@ -84,6 +85,7 @@ class ClipRun:
         self._told = 0.0
         self._stages: Stages
         self._corridor: Corridor | None = None
+        self._readings: Readings | None = None
         self._detector: Detector | NoDetector | None = None
         self._verification: VerifyReport | None = None
         self._sealed: ProvenanceReport | None = None
@@ -183,6 +185,7 @@ class ClipRun:
             stages = self._stages = await thread.call(self._job.stages, warm)
             self._startup_s += time.perf_counter() - asked
             self._detector = warm.detector
+            self._readings = Readings(stages.after_decode, warm.gpu)
             corridor = self._corridor = Corridor(
                 stages.decode,
                 stages.after_decode,
@@ -210,11 +213,13 @@ class ClipRun:
         return time.perf_counter() - self._started - self._startup_s
 
     def _tell(self, frames: int) -> None:
+        assert self._corridor is not None
+        assert self._readings is not None
+        self._readings.tell(frames, self._corridor.snapshot)
         now = time.perf_counter()
         if self._on_progress is None or now - self._told < PROGRESS_INTERVAL_S:
             return
         self._told = now
-        assert self._corridor is not None
         busy = {name: stage.busy_s for name, stage in self._corridor.snapshot().stages.items()}
         expected = self._job.clip.frames_claimed or None
         fps = frames / self._wall_s

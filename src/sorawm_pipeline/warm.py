@@ -10,9 +10,10 @@ from typing import Literal, TypeVar, TypeVarTuple
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
-from sorawm_pipeline.hardware.gpu import GpuSampler, gpu_in_sight
+from sorawm_pipeline.hardware.gpu import Gpu, GpuSampler, gpu_in_sight
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
 from sorawm_pipeline.media.planes import PixelLayout
+from sorawm_pipeline.readings import no_gpu
 from sorawm_pipeline.vision.detector import Detector, NoDetector
 from sorawm_pipeline.vision.inpainters import plug_in
 from sorawm_pipeline.vision.lama import Lama
@@ -47,12 +48,16 @@ class WarmDetector:
     """A loaded detector, its thread, and what its device tells about memory.
 
     Build and close it on `owner`.
+
+    Attributes:
+        gpu: the newest reading of the GPU in use, None without one; may be asked from any thread.
     """
 
     def __init__(self, owner: Owner, config: PipelineConfig) -> None:
         self.owner = owner
         self._config = config
         self._networks: Networks | None = None
+        self.gpu: Callable[[], Gpu | None] = no_gpu
         self.detector, self.believe = _load(config)
         with ExitStack() as stack:
             stack.callback(self.detector.close)
@@ -99,6 +104,7 @@ class WarmDetector:
 
         sampler = stack.enter_context(GpuSampler())
         uuid = str(torch.cuda.get_device_properties(device).uuid)
+        self.gpu = lambda: sampler.snapshot.find(uuid)
         return gpu_signals(lambda: sampler.snapshot, uuid), torch.cuda.empty_cache
 
 
