@@ -123,7 +123,7 @@ def fastest(
         return plain, str(error)
     if not apart <= APART:
         return plain, f"OpenVINO's answers differ by {apart:.3f}"
-    gain = _quickest(plain, sample) / _quickest(other, sample)
+    gain = _quickest(plain, sample) / max(_quickest(other, sample), 1e-9)
     if gain < WINS:
         return plain, f"OpenVINO is only {gain:.2f} times as fast"
     return other, None
