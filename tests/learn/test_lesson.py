@@ -157,6 +157,6 @@ def test_an_interrupt_leaves_nothing(logo: Path, tmp_path: Path) -> None:
         if ", loss " in line:
             os.kill(program.pid, signal.SIGINT)
             break
-    assert program.wait(timeout=60) == cli.INTERRUPTED
+    assert program.wait(timeout=110) == cli.INTERRUPTED
     program.stderr.close()
     assert [p.name for p in tmp_path.iterdir()] == ["logo.png"]
