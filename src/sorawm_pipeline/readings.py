@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sorawm_pipeline.engine import CorridorSnapshot, Stage
@@ -22,38 +23,48 @@ def no_gpu() -> Gpu | None:
 
 
 class Readings:
-    """Tells them when asked, but not too often.
+    """Tells them by the clock, so that a clip that is stuck is told of as well.
 
     Args:
         stages: of the corridor, whose batch caps are told.
+        snapshot: of that corridor, now.
         gpu: the newest reading of the GPU in use, None without one.
-        clock: seconds.
         read: reads the host's memory.
     """
 
     def __init__(
         self,
         stages: Sequence[Stage[Any, Any]],
+        snapshot: Callable[[], CorridorSnapshot],
         gpu: Callable[[], Gpu | None] = no_gpu,
         *,
-        clock: Callable[[], float] = time.monotonic,
         read: Callable[[], MemorySnapshot] = read_memory,
     ) -> None:
         self._stages = stages
+        self._snapshot = snapshot
         self._gpu = gpu
-        self._clock = clock
         self._read = read
-        self._due = clock() + INTERVAL_S
 
-    def tell(self, frames: int, snapshot: Callable[[], CorridorSnapshot]) -> None:
-        """Log the readings of this moment if the last ones are old; `frames` have come out."""
-        now = self._clock()
-        if now < self._due:
-            return
-        self._due = now + INTERVAL_S
-        memory, gpu, corridor = self._read(), self._gpu(), snapshot()
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Log them every `INTERVAL_S` seconds of the running event loop, until left."""
+        loop = asyncio.get_running_loop()
+
+        def again() -> None:
+            nonlocal timer
+            timer = loop.call_later(INTERVAL_S, again)
+            self._tell()
+
+        timer = loop.call_later(INTERVAL_S, again)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _tell(self) -> None:
+        memory, gpu, corridor = self._read(), self._gpu(), self._snapshot()
         told: dict[str, Any] = {
-            "frames": frames,
+            "frames": corridor.consumed,
             "process_mib": memory.process // MIB,
             "free_mib": memory.available // MIB,
             "batches": {stage.name: stage.cap() for stage in self._stages},

@@ -88,11 +88,15 @@ class WarmDetector:
             self._networks = load_networks(device, half=inpaint.half, compile=inpaint.compile)
         return SeeThrough(self._networks, layout, inpaint.stride)
 
+    def rest(self) -> None:
+        """Give the device's cached memory back until the next clip."""
+        if self._release is not None:
+            self._release()
+
     def close(self) -> None:
         self._networks = None
         self._stack.close()
-        if self._release is not None:
-            self._release()
+        self.rest()
 
     def _readings(
         self, config: PipelineConfig, stack: ExitStack
@@ -136,10 +140,7 @@ class WarmDetectors:
             sound = True
             raise
         finally:
-            if self._keep and sound:
-                self._idle.append(warm)
-            else:
-                await _close(warm)
+            await self._take_back(warm, sound)
 
     async def close(self) -> None:
         """Close what is idle now and what comes back later."""
@@ -150,6 +151,18 @@ class WarmDetectors:
         finally:
             if self._idle:
                 await self.close()
+
+    async def _take_back(self, warm: WarmDetector, sound: bool) -> None:
+        kept = False
+        try:
+            if self._keep and sound:
+                await warm.owner.call(warm.rest)
+                kept = self._keep  # `close` may have been called meanwhile
+        finally:
+            if kept:
+                self._idle.append(warm)
+            else:
+                await _close(warm)
 
     async def _load(self) -> WarmDetector:
         owner = OwnerThread("detect")

@@ -17,6 +17,7 @@ class SimulatedDevice:
     Attributes:
         others: memory that models and other programs take, by the number of batches done.
         slow: whether it throttles itself, by the number of batches done.
+        keeps: whether it keeps what its largest batch took until told to release it, as torch does.
         seconds: spent so far.
         sizes: of the batches that were done.
     """
@@ -26,21 +27,27 @@ class SimulatedDevice:
     each: float
     others: Callable[[int], int] = lambda _: 0
     slow: Callable[[int], bool] = lambda _: False
+    keeps: bool = False
     seconds: float = 0.0
     sizes: list[int] = field(default_factory=list)
     free: float = 1.0
+    kept: int = 0
 
     def run(self, items: Sequence[int]) -> list[int]:
-        taken = self.others(len(self.sizes)) + self.item * len(items)
-        if taken > TOTAL:
+        others, own = self.others(len(self.sizes)), self.item * len(items)
+        if others + own > TOTAL:
             self.seconds += self.launch
             raise MemoryError
-        self.free = 1 - taken / TOTAL
+        self.kept = max(self.kept, own) if self.keeps else own
+        self.free = max(0.0, 1 - (others + self.kept) / TOTAL)
         self.seconds += (self.launch + self.each * len(items)) * (
             2 if self.slow(len(self.sizes)) else 1
         )
         self.sizes.append(len(items))
         return [2 * item for item in items]
+
+    def release(self) -> None:
+        self.kept = 0
 
     def signals(self) -> Signals:
         done = len(self.sizes)

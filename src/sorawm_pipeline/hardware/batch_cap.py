@@ -71,10 +71,12 @@ class CapState:
     grown: bool = False
     acted_on: int | None = None
 
-    def after_success(self, size: int, signals: Signals) -> CapState:
+    def after_success(self, size: int, signals: Signals, waiting: int = 0) -> CapState:
         """The state after a batch of `size` items went well while the machine gave `signals`.
 
-        A batch as large as the cap says that more was waiting: stages take all that is queued.
+        The cap grows if it was what kept the batch small: if the batch was as large as the cap,
+        for stages take all that is queued, or if more than the cap were `waiting` and were cut
+        into equal parts.
         """
         if signals.pressure:
             if signals.sample == self.acted_on:
@@ -87,7 +89,7 @@ class CapState:
                 )
             cap = max(1, self.cap // 2)
             return replace(self, cap=cap, calm=0, grown=False, acted_on=signals.sample)
-        if size < self.cap:
+        if max(size, waiting) < self.cap:
             return self
         if not signals.headroom:
             return replace(self, grown=False)
@@ -119,8 +121,9 @@ class BatchCap:
         start: first cap, 1 to `max_cap`; `start=max_cap` is a fixed size that still gives way
             when memory runs out.
         signals: called after each batch for the newest reading; must not block.
-        release: called when memory ran out, before the halves are tried, to give cached device
-            memory back.
+        release: called to give cached device memory back: when memory ran out, before the halves
+            are tried, and whenever pressure lowers the cap, for a device that keeps what a larger
+            batch took would never look relieved.
     """
 
     def __init__(
@@ -149,11 +152,14 @@ class BatchCap:
         """Items the next batch may have, 1 to `max_cap`."""
         return self._state.cap
 
-    def run(self, fn: Callable[[Sequence[T]], Sequence[R]], batch: Sequence[T]) -> list[R]:
+    def run(
+        self, fn: Callable[[Sequence[T]], Sequence[R]], batch: Sequence[T], *, waiting: int = 0
+    ) -> list[R]:
         """Results of `fn` for `batch`, in order, in as few calls as memory allows.
 
         A call that runs out of memory is repeated with each half of its items in turn, so `fn`
-        must give the same answer when it is asked again.
+        must give the same answer when it is asked again. `waiting` items were there when the
+        batch was cut, if that was not by the cap alone.
 
         Raises:
             DeviceError: a single item does not fit into memory.
@@ -175,16 +181,25 @@ class BatchCap:
                 if len(done) != len(part):
                     raise ValueError(f"{len(part)} items went in, {len(done)} results came out")
                 results.extend(done)
-                self._state = self._state.after_success(len(part), self._signals())
+                self._succeeded(len(part), waiting)
                 continue
             self._state = self._state.after_out_of_memory(len(part))
-            if self._release is not None:
-                self._release()
+            self._give_back()
             if len(part) == 1:
                 raise DeviceError(f"not enough memory for a single frame ({shortage})")
             half = (len(part) + 1) // 2
             todo += [part[half:], part[:half]]
         return results
+
+    def _succeeded(self, size: int, waiting: int) -> None:
+        signals, before = self._signals(), self._state
+        self._state = before.after_success(size, signals, waiting)
+        if signals.pressure and self._state.acted_on != before.acted_on:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self._release is not None:
+            self._release()
 
 
 _SHORTAGE_PHRASES = (

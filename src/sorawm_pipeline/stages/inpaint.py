@@ -81,7 +81,8 @@ class Inpaint:
         batches = -(-len(regions) // self.cap())
         size = -(-len(regions) // batches)
         for first in range(0, len(regions), size):
-            yield self._batch_cap.run(self._filled, regions[first : first + size])
+            part = regions[first : first + size]
+            yield self._batch_cap.run(self._filled, part, waiting=len(regions))
 
     def _filled(self, regions: Sequence[Region]) -> list[Patch]:
         assert self.inpainter is not None

@@ -1,0 +1,57 @@
+"""Models that stay loaded between clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sorawm_pipeline import Pipeline, PipelineConfig
+from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.warm import WarmDetector
+from tests.clips import Clip
+from tests.conftest import WhiteDetector
+
+
+async def test_cached_device_memory_is_given_back_between_clips(
+    make_clip: Callable[[str, Clip], Path],
+    detectors: list[WhiteDetector],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    released: list[int] = []
+    found = WarmDetector._readings
+
+    def readings(self: WarmDetector, *arguments: object) -> object:
+        signals, _ = found(self, *arguments)  # type: ignore[arg-type]
+        return signals, lambda: released.append(len(detectors))
+
+    monkeypatch.setattr(WarmDetector, "_readings", readings)
+    config = PipelineConfig.model_validate({"inpaint": {"method": "membrane"}})
+    source = make_clip("clip.mp4", Clip(frames=4))
+    async with Pipeline(config) as pipeline:
+        for number in (1, 2):
+            await pipeline.process(source, tmp_path / f"{number}.mp4")
+            assert len(released) == number
+    assert len(released) == 3
+    assert len(detectors) == 1
+
+
+async def test_a_device_that_fails_to_give_it_back_is_not_lent_again(
+    make_clip: Callable[[str, Clip], Path],
+    detectors: list[WhiteDetector],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def rest(self: WarmDetector) -> None:
+        if not detectors[-1].closed:
+            raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(WarmDetector, "rest", rest)
+    config = PipelineConfig.model_validate({"inpaint": {"method": "membrane"}})
+    source = make_clip("clip.mp4", Clip(frames=4))
+    async with Pipeline(config) as pipeline:
+        with pytest.raises((PipelineError, RuntimeError), match="lost"):
+            await pipeline.process(source, tmp_path / "out.mp4")
+        assert detectors[0].closed
