@@ -5,9 +5,9 @@
 Stages take the time that MACHINE says, on engines that serve one batch at a time: decoder (NVDEC),
 encoder (NVENC), the copy engines to and from the GPU, and the GPU itself, which detection and
 restoration share. As the program is built, frames lie in the host's memory and the temporal filter
-runs on a core; in the second scenario both are on the GPU. Corridor, channels, batch caps and
-bounds are the program's own. A run is half an hour of video, 54,000 frames with the mark in every
-one.
+runs on a core; in the second scenario both are on the GPU. Corridor, batch caps, sizes of queues
+and bounds are the program's own; frames leave detection in bursts, as looks let them. A run is half
+an hour of video, 54,000 frames with the mark in every one.
 
 `bound` is the speed of the busiest engine if it never waited: what no schedule can exceed.
 """
@@ -23,18 +23,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sorawm_pipeline.budget import AUTO_BATCH
+from sorawm_pipeline.budget import AUTO_BATCH, AUTO_FILLS, Room
+from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Corridor
 from sorawm_pipeline.engine.virtual import VirtualTime
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
-from sorawm_pipeline.job import AHEAD_BYTES, LEAST_AHEAD
+from sorawm_pipeline.job import AHEAD_BYTES, LEAST_AHEAD, TRACK_WINDOW
+from sorawm_pipeline.stages import detect as stages
+from sorawm_pipeline.vision.see_through import SeeThrough
+from sorawm_pipeline.vision.tracks import Tracks
 from sorawm_pipeline.warm import AUTO_START
 
 MIB = 1 << 20
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "1440p": (2560, 1440), "4K": (3840, 2160)}
 FRAMES = 54_000
-CAPACITY = 8
-WINDOW = 72
+CONFIG = PipelineConfig()
+ROOM = Room(
+    capacity=CONFIG.queues.capacity,
+    detect_batch=AUTO_BATCH["cuda"],
+    inpaint_batch=AUTO_FILLS["cuda"],
+    stride=CONFIG.detect.stride,
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ class Step:
     name: str
     held: int
     burst: int = 1
-    max_cap: int = CAPACITY
+    max_cap: int = ROOM.capacity
     waiting: deque[int] = field(default_factory=deque)
 
     def open(self) -> None: ...
@@ -196,11 +205,12 @@ class OnGpu(Step):
     """A stage whose batches grow and shrink with the GPU's memory."""
 
     item_bytes: int = 0
+    most: int = 1
     batches: BatchCap | None = None
     sizes: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.max_cap = AUTO_BATCH["cuda"]
+        self.max_cap = self.most
         self.batches = BatchCap(self.max_cap, start=AUTO_START, signals=self.engines.signals)
 
     def cap(self) -> int:
@@ -225,12 +235,19 @@ class OnGpu(Step):
 
 
 class Detect(OnGpu):
+    """Lets go of the frames that a look settles, all at once, once tracks have seen beyond them."""
+
     due: float = 0.0
 
-    def work(self, count: int) -> None:
-        self.due += count * self.engines.machine.looks
+    def process(self, batch: Sequence[int]) -> list[int]:
+        self.waiting.extend(batch)
+        self.due += len(batch) * self.engines.machine.looks
         looks, self.due = int(self.due), self.due % 1
+        if not looks:
+            return []
         self.run(looks)
+        settled = len(self.waiting) - Tracks.delay_for(TRACK_WINDOW)
+        return [self.waiting.popleft() for _ in range(max(0, settled))]
 
     def compute(self, count: int) -> None:
         machine = self.engines.machine
@@ -321,16 +338,27 @@ def simulate(
     time = VirtualTime()
     engines = Engines(time, machine)
     size = SIZES[name]
-    detect = Detect(engines, size, "detect", held=32, item_bytes=machine.look_bytes)
-    inpaint = Inpaint(engines, size, "inpaint", held=7, burst=8, item_bytes=machine.fill_bytes)
+    held = stages.Detect.held_for(ROOM.stride, TRACK_WINDOW)
+    detect = Detect(
+        engines, size, "detect", held, most=ROOM.detect_batch, item_bytes=machine.look_bytes
+    )
+    inpaint = Inpaint(
+        engines,
+        size,
+        "inpaint",
+        held=SeeThrough.together - 1,
+        burst=SeeThrough.together,
+        most=ROOM.inpaint_batch,
+        item_bytes=machine.fill_bytes,
+    )
     frame_bytes = size[0] * size[1] * 3 // 2
-    window = max(LEAST_AHEAD, min(WINDOW, AHEAD_BYTES // frame_bytes))
+    window = max(LEAST_AHEAD, min(CONFIG.temporal.window, AHEAD_BYTES // frame_bytes))
     temporal = Temporal(engines, size, "temporal", held=window, gpu=all_on_gpu, bursts=bursts)
     sink = Sink(engines, size, "encode", held=32, stay=all_on_gpu)
     corridor = Corridor(
         Source(engines, size, frames, stay=all_on_gpu),
         [detect, inpaint, temporal, sink],
-        capacity=CAPACITY,
+        capacity=ROOM.capacities,
         thread_factory=time.thread,
         clock=time.now,
     )

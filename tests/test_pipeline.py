@@ -441,7 +441,7 @@ async def test_memory_runs_out_in_a_batch(
 async def test_a_memory_budget_bounds_the_live_frames(make_clip: MakeClip, tmp_path: Path) -> None:
     source = make_clip("clip.mp4", Clip(frames=60))
     wide = await Pipeline(config()).process(source, tmp_path / "wide.mp4")
-    budget = 1_600_000
+    budget = 1_620_000
     tight = await Pipeline(config(memory={"budget": budget})).process(
         source, tmp_path / "tight.mp4"
     )

@@ -11,6 +11,9 @@ from sorawm_pipeline.media.clip import ClipInfo
 AUTO_BATCH = {"cpu": 4, "cuda": 32}
 """Largest batch that `auto` grows to; on a CPU larger ones gain nothing."""
 
+AUTO_FILLS = {"cpu": 4, "cuda": 16}
+"""The same for fills: after larger ones what follows would wait too long for the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -29,12 +32,15 @@ class Room:
 
     @property
     def capacities(self) -> tuple[int, int, int, int]:
-        """What each queue holds, from decode on: as much as the batch of the stage behind it."""
+        """What each queue holds, from decode on: as much as the batch of the stages at its ends.
+
+        The encoder's is twice as long, so that it need not wait while temporal looks back.
+        """
         return (
             max(self.capacity, self.detect_batch),
             max(self.capacity, self.inpaint_batch),
-            self.capacity,
-            self.capacity,
+            max(self.capacity, self.inpaint_batch),
+            2 * self.capacity,
         )
 
     @property
@@ -71,12 +77,12 @@ def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> 
     Raises:
         ConfigError: not even one frame per queue and batch fits.
     """
-    auto = AUTO_BATCH["cuda" if device.startswith("cuda") else "cpu"]
+    kind = "cuda" if device.startswith("cuda") else "cpu"
     detect, inpaint = config.detect.batch, config.inpaint.batch
     room = Room(
         capacity=config.queues.capacity,
-        detect_batch=auto if detect == "auto" else detect,
-        inpaint_batch=auto if inpaint == "auto" else inpaint,
+        detect_batch=AUTO_BATCH[kind] if detect == "auto" else detect,
+        inpaint_batch=AUTO_FILLS[kind] if inpaint == "auto" else inpaint,
         stride=config.detect.stride,
     )
     budget = config.memory.budget

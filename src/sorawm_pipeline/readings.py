@@ -49,6 +49,7 @@ class Readings:
     def told(self) -> Iterator[None]:
         """Log them every `INTERVAL_S` seconds of the running event loop, until left."""
         loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
 
         def again() -> None:
             nonlocal timer

@@ -193,7 +193,7 @@ class TestCalls:
         assert report.detector is not None
         assert report.encoder.codec == "libx264"
         assert report.detector.device == "cpu"
-        assert {queue.capacity for queue in report.queues.values()} == {2}
+        assert [queue.capacity for queue in report.queues.values()] == [2, 2, 2, 4]
         for name in ("detect", "inpaint"):
             assert report.stages[name].batches >= 10
 

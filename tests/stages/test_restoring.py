@@ -204,6 +204,18 @@ def test_marked_frames_wait_for_each_other_and_go_in_even_batches(clip: ClipInfo
     assert inpaint.flush() == []
 
 
+def test_all_that_is_there_is_filled_in_one_go(clip: ClipInfo) -> None:
+    class Alone(Counting):
+        together = 1
+
+    for inpainter, asked in ((Alone(), [10]), (Counting(), [6, 4])):
+        inpaint = Inpaint(clip, inpainter, BatchCap(16, start=16), margin=2)
+        frames = [frame(n, texture(), [MARK]) for n in range(10)]
+        done = inpaint.process(frames) + inpaint.flush()
+        assert [one.index for one in done] == list(range(10))
+        assert inpainter.asked == asked
+
+
 def test_a_patch_of_which_nobody_knows_how_good_it_is_gives_way(clip: ClipInfo) -> None:
     inpaint = Inpaint(clip, Counting(), BatchCap(4, start=4), margin=2)
     frames = [frame(n, texture(), [MARK] if n else []) for n in range(4)]

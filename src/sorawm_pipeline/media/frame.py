@@ -64,12 +64,15 @@ class Box:
 
     def iou(self, other: Box) -> float:
         """Intersection over union, 0 to 1; 0 when either box is empty."""
+        if self.x0 >= other.x1 or other.x0 >= self.x1:  # mostly so, and asked often
+            return 0.0
         across = min(self.x1, other.x1) - max(self.x0, other.x0)
         down = min(self.y1, other.y1) - max(self.y0, other.y0)
         if across <= 0 or down <= 0:
             return 0.0
         shared = across * down
-        return shared / (self.area + other.area - shared)
+        own = (self.x1 - self.x0) * (self.y1 - self.y0)
+        return shared / (own + (other.x1 - other.x0) * (other.y1 - other.y0) - shared)
 
     def within(self, outer: Box) -> tuple[slice, slice]:
         """Its rows and columns in an array (h, w) of `outer`, which it lies in."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import av
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +35,12 @@ def chroma_alpha(alpha: NDArray[np.uint16], layout: PixelLayout) -> tuple[NDArra
         return (alpha,) * layout.colour_planes
     sx, sy = layout.step_x, layout.step_y
     height, width = alpha.shape
-    padded = np.pad(alpha, ((0, -height % sy), (0, -width % sx)))
-    blocks = padded.reshape(padded.shape[0] // sy, sy, padded.shape[1] // sx, sx)
-    chroma = blocks.max(axis=(1, 3))
+    if height % sy or width % sx:
+        alpha_padded = np.pad(alpha, ((0, -height % sy), (0, -width % sx)))
+    else:
+        alpha_padded = alpha
+    parts = [alpha_padded[y::sy, x::sx] for y in range(sy) for x in range(sx)]
+    chroma = functools.reduce(np.maximum, parts)
     return alpha, chroma, chroma
 
 

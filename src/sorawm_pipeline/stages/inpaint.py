@@ -15,7 +15,8 @@ class Inpaint:
     """Fills every mark of every frame, batched over frames and regions.
 
     Marked frames wait until there are as many as the inpainter likes to see together, or one
-    without a mark comes.
+    without a mark comes. Of a longer queue whole groups are filled in one go, never a part of one
+    with others, so that a result does not depend on how frames happened to queue up.
 
     Args:
         inpainter: None leaves the picture as it is.
@@ -52,17 +53,24 @@ class Inpaint:
             return list(batch)
         out: list[Frame] = []
         for frame in batch:
-            if not frame.marks:
+            if frame.marks:
+                self._waiting.append(frame)
+            else:
                 out += self.flush()
                 out.append(frame)
-                continue
-            self._waiting.append(frame)
-            if len(self._waiting) == self.inpainter.together:
-                out += self.flush()
-        return out
+        return out + self._groups()
 
     def flush(self) -> list[Frame]:
-        frames, self._waiting = self._waiting, []
+        return self._groups() + self._filled_first(len(self._waiting))
+
+    def _groups(self) -> list[Frame]:
+        """The waiting frames that make up whole groups, filled."""
+        together = 1 if self.inpainter is None else self.inpainter.together
+        return self._filled_first(len(self._waiting) // together * together)
+
+    def _filled_first(self, count: int) -> list[Frame]:
+        """The first of the waiting frames, filled."""
+        frames, self._waiting = self._waiting[:count], self._waiting[count:]
         regions = [self._region(frame, mark) for frame in frames for mark in frame.marks]
         patches = iter([patch for part in self._parts(regions) for patch in part])
         for frame in frames:

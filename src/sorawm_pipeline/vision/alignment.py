@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-SAMPLES, FEWEST = 2000, 200
+SAMPLES, FEWEST = 1000, 200
 """Pixels that a movement is fitted to, about, and least of them."""
 
 SHIFT, AFFINE = 1, 3
@@ -81,13 +81,14 @@ def movement(here: Floats, there: Floats, known: Bools, last: Movement) -> Movem
     if len(ring.at) < FEWEST:
         return standing()
     still = ring.left(there, standing())
-    found, left = ring.fitted(there, last)
+    stood = bool((last == standing()).all())
+    found, left = ring.fitted(there, last) if stood else ring.refined(there, last)
     if left > EXPLAINED * still:
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         flow = search.calc(_bytes(here), _bytes(there), None)
         shift = standing()
         shift[:, 2] = np.median(flow[known][::SPARSE], axis=0)
-        starts = [shift] if (last == standing()).all() else [shift, standing()]
+        starts = [shift] if stood else [shift, last, standing()]
         others = (ring.fitted(there, start) for start in starts)
         found, left = min((found, left), *others, key=lambda pair: pair[1])
     # In flat surroundings any movement may do: it must do better than none.
@@ -124,6 +125,10 @@ class _Ring:
         """The difference to another frame that is left after a movement to it."""
         return _cost(self._misfit(there, way))
 
+    def refined(self, there: Floats, start: Movement) -> tuple[Movement, float]:
+        """An affine movement near `start`; how much of the difference it leaves."""
+        return self._better(there, start, AFFINE)
+
     def fitted(self, there: Floats, start: Movement) -> tuple[Movement, float]:
         """A movement that leaves little of the difference to another frame; how much."""
         shift = self._better(there, start, SHIFT)
@@ -151,12 +156,12 @@ class _Ring:
             if left == np.inf:
                 break
             inside = np.isfinite(off)
-            usual = USUAL * max(float(np.median(np.abs(off[inside]))), 1.0)
-            off = np.where(inside, off, np.float32(0))
+            usual = USUAL * max(middle(np.abs(off[inside])), 1.0)
+            off[~inside] = 0
             weight = inside / (1 + (off / np.float32(usual)) ** 2)
-            weighted = (slopes * weight[:, None].astype(np.float32)).T
-            normal = (weighted @ slopes).astype(np.float64)
-            normal += np.eye(len(normal)) * (1e-3 * np.trace(normal) / len(normal) + 1e-3)
+            weighted = slopes.T * weight
+            normal = weighted @ slopes
+            normal.flat[:: len(normal) + 1] += 1e-3 * normal.trace() / len(normal) + 1e-3
             change = np.linalg.solve(normal, weighted @ off).reshape(terms, 2)
             if np.abs(change).max() < SETTLED:
                 break
@@ -173,6 +178,12 @@ class _Ring:
             added[:, column] += term / size
             added[:, 2] -= term * middle / size
         return added
+
+
+def middle(values: Floats) -> float:
+    """The upper median of values (n), n > 0; in a tenth of the time of numpy's."""
+    half = len(values) // 2
+    return float(np.partition(values, half)[half])
 
 
 def _cost(off: Floats) -> float:

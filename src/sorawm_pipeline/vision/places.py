@@ -24,7 +24,7 @@ from sorawm_pipeline.vision.propagate import (
     updated,
 )
 
-AROUND = 16
+AROUND = 8
 """Pixels around a patch that are followed too: motion brings them under the mark."""
 
 

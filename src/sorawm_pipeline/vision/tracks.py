@@ -105,8 +105,12 @@ def longest_gap(window: int) -> int:
 
 def match(box: Box, marks: Sequence[Mark]) -> Mark | None:
     """The mark in the same place as `box`, the best-overlapping one, or None."""
-    best = max(marks, key=lambda mark: mark.box.iou(box), default=None)
-    return best if best is not None and best.box.iou(box) >= SAME_PLACE_IOU else None
+    best, most = None, SAME_PLACE_IOU
+    for mark in marks:
+        iou = mark.box.iou(box)
+        if iou >= most and (best is None or iou > most):
+            best, most = mark, iou
+    return best
 
 
 class _Prune:
