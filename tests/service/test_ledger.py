@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sorawm_pipeline.service import schema
 from sorawm_pipeline.service.jobs import (
     Failure,
     Fingerprint,
+    Job,
     JobState,
     Result,
     Source,
@@ -276,7 +278,7 @@ def test_a_claim_repeated_after_an_error_is_the_same_job(shelf: Shelf) -> None:
 def test_what_has_ended_is_not_moved_by_a_late_call(shelf: Shelf) -> None:
     number, _ = shelf.admit("a.mp4")
     shelf.finish()
-    for call in (
+    calls: tuple[Callable[[], Job], ...] = (
         lambda: shelf.ledger.fail(number, WHY, 50.0, retry_at=60.0),
         lambda: shelf.ledger.release(number, 50.0),
         lambda: shelf.ledger.gone(number, 50.0),
@@ -284,7 +286,8 @@ def test_what_has_ended_is_not_moved_by_a_late_call(shelf: Shelf) -> None:
         lambda: shelf.ledger.skip(number, WHY, 50.0),
         lambda: shelf.ledger.retry(number),
         lambda: shelf.ledger.done(number, 50.0),
-    ):
+    )
+    for call in calls:
         assert call().state == JobState.DONE
     assert [a.outcome for a in shelf.ledger.attempts(number)] == ["done"]
 

@@ -1,4 +1,4 @@
-"""The ledger under any sequence of calls, each cut off at any statement: nothing lost, nothing twice.
+"""The ledger under any calls, each cut off at any statement: nothing lost, nothing twice.
 
 The disk is a set of files with content; a worker is a claim. A crash closes the ledger without a
 word in the middle of a call and opens it again. Whatever happened: a content is done at most once,

@@ -85,8 +85,7 @@ class Ledger:
         found = []
         for path, fingerprint in seen:
             row = self._row("path = ? AND current", os.fsencode(path))
-            known = row is not None and row["state"] != JobState.GONE
-            if not known or rows.fingerprint(row) != fingerprint:
+            if row is None or row["state"] == JobState.GONE or rows.fingerprint(row) != fingerprint:
                 found.append(path)
         return found
 
@@ -95,8 +94,8 @@ class Ledger:
     ) -> Admitted:
         """Take a file in; tells what it is to the ledger. A new version of a file is a new job.
 
-        Content that another job has, has had, or failed with is a duplicate of that; but if that job
-        waits and its file is gone, the file was renamed and the job goes on under the new name.
+        Content that another job has, has had, or failed with is a duplicate of that; but if that
+        job waits and its file is gone, the file was renamed and the job goes on under the new name.
         """
         with self._transaction():
             here = self._row("path = ? AND current", os.fsencode(source.path))
@@ -105,11 +104,11 @@ class Ledger:
             if here is not None:
                 self._supersede(here, now)
             twin = self._twin(source)
-            if twin is not None and twin["state"] == JobState.WAITING:
-                if not self._exists(rows.path(twin["path"])):
-                    self._set(twin, path=os.fsencode(source.path), output=os.fsencode(output))
-                    self._look(twin, source.fingerprint)
-                    return self._admitted(twin["id"], Verdict.RENAMED)
+            waits = twin is not None and twin["state"] == JobState.WAITING
+            if twin is not None and waits and not self._exists(rows.path(twin["path"])):
+                self._set(twin, path=os.fsencode(source.path), output=os.fsencode(output))
+                self._look(twin, source.fingerprint)
+                return self._admitted(twin["id"], Verdict.RENAMED)
             state = JobState.WAITING if twin is None else JobState.DUPLICATE
             (number,) = self._db.execute(
                 "INSERT INTO jobs (token, state, path, size, mtime_ns, digest, output, overwrite,"
@@ -137,6 +136,7 @@ class Ledger:
 
         Args:
             claim: unique to this call; repeating it after an error gives the same job.
+            now: seconds since the epoch, as everywhere here.
         """
         with self._transaction():
             row = self._row("claim = ? AND state = ?", claim, JobState.RUNNING)
@@ -219,16 +219,16 @@ class Ledger:
                 self._promote_duplicate(number)
         return self._job(number)
 
-    def cancel(self, number: int, now: float) -> Job:
+    def cancel(self, number: int, now: float, *, only_waiting: bool = False) -> Job:
         """Take a waiting job off the queue, or end a running one that its worker has dropped."""
         with self._transaction():
-            states = (JobState.WAITING, JobState.RUNNING)
+            states = (JobState.WAITING, *(() if only_waiting else (JobState.RUNNING,)))
             if self._move(number, states, JobState.CANCELLED, ended=now):
                 self._end_attempt(number, "cancelled", now)
         return self._job(number)
 
     def retry(self, number: int) -> Job:
-        """Put a job that ended without a result back into the queue; others are left as they are."""
+        """Put a job that ended without a result back into the queue; leave others as they are."""
         with self._transaction():
             values = {"attempts": 0, "interruptions": 0, "not_before": 0.0, "same_as": None}
             if not self._move(number, RETRYABLE, JobState.WAITING, **values):
@@ -291,6 +291,11 @@ class Ledger:
         """The job of the file that now lies at `path`."""
         row = self._row("path = ? AND current", os.fsencode(path))
         return None if row is None else rows.job(row, report=True)
+
+    def of_output(self, path: Path) -> Job | None:
+        """The newest job whose result has, or is to have, this name, if its source still counts."""
+        row = self._row("output = ? AND current ORDER BY id DESC", os.fsencode(path))
+        return None if row is None else rows.job(row)
 
     def unsettled(self) -> list[Job]:
         """Jobs whose result is to be given its name, or whose end is to be finished."""
@@ -413,7 +418,7 @@ class Ledger:
     def _end_attempt(
         self, number: int, outcome: str, now: float, failure: Failure | None = None
     ) -> None:
-        told = (None, None, None)
+        told: tuple[object, ...] = (None, None, None)
         if failure is not None:
             told = failure.kind, failure.stage, readable(failure.message)
         self._db.execute(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from sorawm_pipeline.engine import OwnerThread
 from sorawm_pipeline.service.ledger import Ledger
+from sorawm_pipeline.service.threads import Desk
 
 T = TypeVar("T")
 
@@ -18,13 +17,12 @@ class LedgerThread:
 
         job = await ledger.call(lambda ledger: ledger.job(7))
 
-    Calls are served in turn. Cancelling one waits until it has returned (see `OwnerThread.call`).
+    Calls are served in turn. Cancelling one waits until it has returned (see `engine.threads`).
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._thread = OwnerThread("ledger")
-        self._turn = asyncio.Lock()
+        self._desk = Desk("ledger")
         self._ledger: Ledger | None = None
 
     async def call(self, use: Callable[[Ledger], T]) -> T:
@@ -35,13 +33,11 @@ class LedgerThread:
             sqlite3.Error: the disk refuses. The next call opens the ledger anew.
             LookupError: there is no such job.
         """
-        async with self._turn:
-            return await self._thread.call(self._use, use)
+        return await self._desk.call(lambda: self._use(use))
 
     async def close(self) -> None:
-        async with self._turn:
-            await self._thread.call(self._close)
-            await self._thread.stop()
+        await self._desk.call(self._close)
+        await self._desk.close()
 
     def _use(self, use: Callable[[Ledger], T]) -> T:
         if self._ledger is None:
