@@ -106,12 +106,16 @@ class Intake:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            paths, self._to_look = sorted(self._to_look), set()
-            scope = self.scope
-            if scope.root in paths:
-                paths = [scope.root]
-            seen = await self._desk.call(partial(look, scope, paths, self._refused))
-            await self._take_note(paths, seen)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look at everything that `changed` named since the last time."""
+        paths, self._to_look = sorted(self._to_look), set()
+        scope = self.scope
+        if scope.root in paths:
+            paths = [scope.root]
+        seen = await self._desk.call(partial(look, scope, paths, self._refused))
+        await self._take_note(paths, seen)
 
     async def _take_note(self, paths: Sequence[Path], seen: Sequence[Seen]) -> None:
         there = {one.path for one in seen if one.fingerprint is not None}
@@ -144,8 +148,7 @@ class Intake:
 
     async def _inspect_what_settles(self) -> None:
         while True:
-            for ready in self.admission.ready(self._clock()):
-                await self._judge(ready)
+            await self.judge()
             due = self.admission.next_due()
             if due is not None:
                 await self._due.wait(due - self._clock())
@@ -153,6 +156,11 @@ class Intake:
                 await self._due.wait(IDLE_S)
                 if not len(self.admission):
                     await self._inspector.rest()
+
+    async def judge(self) -> None:
+        """Have every file looked at that has stood still long enough."""
+        for ready in self.admission.ready(self._clock()):
+            await self._judge(ready)
 
     async def _judge(self, ready: Ready) -> None:
         last = ready.still_s >= self.config.input.patience_s
