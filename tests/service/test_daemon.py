@@ -173,7 +173,6 @@ async def test_submit_from_anywhere(house: House) -> None:
 
 async def test_stopping_lets_the_running_job_finish(house: House) -> None:
     house.put("a.mp4", "film wait go")
-    daemon_over = asyncio.Event()
     async with house.daemon() as daemon:
         await house.until(lambda job: job.state is JobState.RUNNING)
         house.put("b.mp4", "film")
@@ -182,17 +181,16 @@ async def test_stopping_lets_the_running_job_finish(house: House) -> None:
         house.put("go", "")
         done = await house.ended("a.mp4")
         assert done.state is JobState.DONE
-        daemon_over.set()
     with Ledger(house.folder / "ledger.sqlite3") as ledger:
         assert ledger.counts()[JobState.WAITING] == 1
-    assert not daemon._interrupted
+    assert not daemon._slots[0].interrupted
 
 
 async def test_stopping_now_puts_the_running_job_back(house: House) -> None:
     house.put("a.mp4", "film slow")
     async with house.daemon() as daemon:
         await house.until(lambda job: job.state is JobState.RUNNING)
-    assert daemon._interrupted
+    assert daemon._slots[0].interrupted
     with Ledger(house.folder / "ledger.sqlite3") as ledger:
         (job,) = ledger.jobs()
         assert (job.state, job.attempts) == (JobState.WAITING, 0)
@@ -285,8 +283,7 @@ async def test_a_deleted_source_is_gone(house: House) -> None:
 async def test_one_ledger_one_daemon(house: House) -> None:
     async with house.daemon():
         with pytest.raises(ConfigError, match=rf"process {os.getpid()}\)"):
-            async with house.daemon():
-                pass
+            await Daemon(house.config()).run()
 
 
 async def test_results_may_not_lie_over_the_inputs(house: House) -> None:

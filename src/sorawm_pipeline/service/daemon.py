@@ -16,7 +16,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +120,7 @@ class Daemon:
         self._bell = Bell()
         self._gate = Gate(self._queue_changed)
         self._stopping = False
-        self._interrupted = False
+        self._timers: list[asyncio.TimerHandle] = []
         self._task: asyncio.Task[Any] | None = None
 
     # running
@@ -139,9 +139,11 @@ class Daemon:
             try:
                 await self._run()
             finally:
+                for timer in self._timers:
+                    timer.cancel()
                 self._hub.close()
                 await self.ledger.close()
-        return not self._interrupted
+        return not any(slot.interrupted for slot in self._slots)
 
     async def _run(self) -> None:
         await self._open_ledger()
@@ -242,18 +244,16 @@ class Daemon:
         for slot in getattr(self, "_slots", ()):
             slot.stopping = True
         self._bell.ring()
-        asyncio.get_running_loop().call_later(GRACE_S, self.stop_now)
+        self._later(GRACE_S, self.stop_now)
 
     def stop_now(self) -> None:
         """End running jobs too; they are taken up again by the next daemon."""
         if not self._stopping:
             self.stop()
         for slot in self._slots:
-            if slot.job is not None:
-                self._interrupted = True
             slot.interrupt("stop")
         assert self._task is not None
-        asyncio.get_running_loop().call_later(HURRY_S, self._task.cancel)
+        self._later(HURRY_S, self._task.cancel)
 
     def reload(self, config: PipelineConfig) -> None:
         """Go on with another configuration, as far as that is possible while running.
@@ -386,6 +386,9 @@ class Daemon:
         )
 
     # parts of the above
+
+    def _later(self, seconds: float, what: Callable[[], object]) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, what))
 
     def _changed(self, job: Job) -> Job:
         self._hub.tell(JobChanged(job))

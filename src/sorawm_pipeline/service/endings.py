@@ -76,13 +76,14 @@ class Endings:
     async def _publish(self, job: Job) -> Job:
         wait = FIRST_WAIT_S
         while True:
+            rings = self._bell.rings
             try:
                 placed = await self._place(job)
             except OutputError as error:
                 if error.kind == "exists":
                     return await self._skip(job, error)
                 self._gate.close("publish", f"results cannot be published: {error.message}")
-                await self._bell.wait(wait)
+                await self._bell.wait(wait, after=rings)
                 wait = min(2 * wait, LONGEST_WAIT_S)
                 if self._stopping():
                     return job

@@ -148,12 +148,13 @@ class Intake:
 
     async def _inspect_what_settles(self) -> None:
         while True:
+            rings = self._due.rings
             await self.judge()
             due = self.admission.next_due()
             if due is not None:
-                await self._due.wait(due - self._clock())
+                await self._due.wait(due - self._clock(), after=rings)
             else:
-                await self._due.wait(IDLE_S)
+                await self._due.wait(IDLE_S, after=rings)
                 if not len(self.admission):
                     await self._inspector.rest()
 

@@ -8,17 +8,25 @@ from contextlib import suppress
 
 
 class Bell:
-    """Wakes everyone who waits at this moment."""
+    """Wakes everyone who waits.
+
+    Whoever looks whether there is something to do, and awaits anything in between, takes `rings`
+    before he looks, lest he sleeps through a ring that came meanwhile.
+    """
 
     def __init__(self) -> None:
+        self.rings = 0
         self._event = asyncio.Event()
 
     def ring(self) -> None:
+        self.rings += 1
         event, self._event = self._event, asyncio.Event()
         event.set()
 
-    async def wait(self, timeout_s: float | None = None) -> None:
-        """Until it rings, or for `timeout_s` seconds."""
+    async def wait(self, timeout_s: float | None = None, *, after: int | None = None) -> None:
+        """Until it rings, or for `timeout_s` seconds; not at all if it has rung `after` that."""
+        if after is not None and after != self.rings:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(None if timeout_s is None else max(0.0, timeout_s)):
                 await self._event.wait()

@@ -49,6 +49,8 @@ class Slot:
     Attributes:
         job: the job in hand, or None.
         progress: the newest of that job, or None.
+        stopping: set it, and ring the bell, to end `run`.
+        interrupted: whether a stop has ended an attempt.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Slot:
         self.job: Job | None = None
         self.progress: wire.WorkProgress | None = None
         self.stopping = False
+        self.interrupted = False
         self._scope = scope
         self._books, self._gate, self._room = shared.books, shared.gate, shared.room
         self._bell, self._hub, self._clock = shared.bell, shared.hub, shared.clock
@@ -84,9 +87,10 @@ class Slot:
 
     def interrupt(self, why: Interruption) -> None:
         """End the attempt in hand; harmless if there is none."""
-        if self._work is not None and not self._work.done():
-            self._why = self._why or why
-            self._work.cancel()
+        if self.job is not None and self._why is None:
+            self._why = why
+            if self._work is not None:
+                self._work.cancel()
 
     def renew(self, config: PipelineConfig, bounds: Bounds) -> None:
         """Start the next job with another configuration, in a fresh worker."""
@@ -111,6 +115,7 @@ class Slot:
     async def _next(self) -> Job | None:
         claim = uuid.uuid4().hex
         while not self.stopping:
+            rings = self._bell.rings
             if self._gate.reasons:
                 await self._bell_or_gate()
                 continue
@@ -119,7 +124,8 @@ class Slot:
             if job is not None:
                 return job
             due = await self._books.keep(lambda ledger: ledger.next_due())
-            await self._bell.wait(None if due is None else max(0.05, due - self._clock()))
+            wait = None if due is None else max(0.05, due - self._clock())
+            await self._bell.wait(wait, after=rings)
         return None
 
     async def _bell_or_gate(self) -> None:
@@ -143,6 +149,9 @@ class Slot:
             await self._release(job)
             await self._bell.wait(WORKER_WAIT_S)
             self._gate.open("workers")
+            return
+        if self._why is not None:
+            await self._interrupted(job)
             return
         async with asyncio.TaskGroup() as group:
             work = self._work = group.create_task(self._clean(worker, job))
@@ -262,6 +271,7 @@ class Slot:
 
     async def _interrupted(self, job: Job) -> None:
         await self._endings.discard(job)
+        self.interrupted |= self._why == "stop"
         if self._why == "cancel":
             now = self._clock()
             cancelled = await self._books.keep(lambda ledger: ledger.cancel(job.id, now))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -152,7 +153,8 @@ class WorkerProcess:
         """End it now, and wait until it has ended."""
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
-                self._process.kill()
+                # Not by `Process.kill`: it may reap the process, and how it ended is lost.
+                os.kill(self.pid, signal.SIGKILL)
         waiting = asyncio.ensure_future(self._process.wait())
         cancelled = False
         while not waiting.done():
@@ -232,6 +234,9 @@ class WorkerProcess:
         except ValueError as error:
             raise DeviceError("the worker said something endless", kind="crashed") from error
         if not line.endswith(b"\n"):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._process.wait()
             await self.kill()
             raise DeviceError(f"the worker ended {self._end()}", kind="crashed")
         return line
