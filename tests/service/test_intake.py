@@ -311,7 +311,7 @@ async def test_a_clip_without_a_suffix_is_one(world: World) -> None:
     world.write("cut", b"film")
     await world.look()
     await world.wait(3 * PATIENCE_S)
-    assert await world.jobs() == {"clip": JobState.WAITING}
+    assert await world.jobs() == {"clip": JobState.WAITING, "cut": JobState.QUARANTINED}
 
 
 async def test_a_renamed_copy_is_recognised(world: World) -> None:

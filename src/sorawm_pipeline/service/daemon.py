@@ -50,6 +50,8 @@ HURRY_S = 20.0
 """How long cleaning up may take after that."""
 
 TICK_S = 2.0
+UNSETTLED_S = 300.0
+"""Seconds between attempts at left-overs that could not be removed."""
 
 log = get_logger(__name__)
 
@@ -151,6 +153,7 @@ class Daemon:
         now = time.time()
         for job in await self._books.keep(lambda ledger: ledger.recover(now)):
             log.info("interrupted by the end of an earlier daemon", job=job.id)
+            await self._endings.discard(job)
         try:
             await self._inspector.start()
             log.info("ready", ledger=self.ledger_path, workers=len(self._slots))
@@ -216,10 +219,13 @@ class Daemon:
             log.warning("the ledger cannot be opened yet", reason=str(error))
 
     async def _recover(self) -> None:
-        """Give results that an earlier daemon left their names."""
-        for job in await self._books.keep(lambda ledger: ledger.unsettled()):
-            await self._endings.finish(job)
-        self._bell.ring()
+        """Finish what an earlier daemon left, and now and then what could not be finished."""
+        while True:
+            for job in await self._books.keep(lambda ledger: ledger.unsettled()):
+                if job.id not in [slot.job.id for slot in self._slots if slot.job is not None]:
+                    await self._endings.finish(job)
+            self._bell.ring()
+            await asyncio.sleep(UNSETTLED_S)
 
     async def _tick(self) -> None:
         """Look after disk and watchdog."""

@@ -41,30 +41,26 @@ class Endings:
         self._hub, self._bell, self._clock = shared.hub, shared.bell, shared.clock
         self._stopping = stopping
         self._desk = Desk("publish")
+        self._told: set[tuple[int, str]] = set()
 
     async def close(self) -> None:
         await self._desk.close()
 
     async def finish(self, job: Job) -> Job:
-        """From `staged`, or from `done` and not settled, to the end. Safe to repeat at any point.
+        """From `staged`, or from an end that is not settled, on. Safe to repeat at any point.
 
         While the disk refuses, the queue stands still and it is tried again; when the daemon is to
         stop meanwhile, the job stays as it is for the next start.
         """
         if job.state == JobState.STAGED:
             job = await self._publish(job)
-        if job.state == JobState.DONE and not job.settled:
+        if not job.settled:
             await self._settle(job)
         return job
 
-    async def quarantine(self, job: Job) -> None:
-        """Say beside the source why it was given up."""
-        log.warning("quarantined", file=job.source.path, kind=job.failure and job.failure.kind)
-        await self._try(lambda: sources.write_reason(job), "the reason cannot be written", job)
-
-    async def discard(self, job: Job) -> None:
-        """Remove what an attempt has left."""
-        await self._try(lambda: publish.clean_up(job), "left-overs cannot be removed", job)
+    async def discard(self, job: Job) -> bool:
+        """Remove what an attempt has left; whether that could be done."""
+        return await self._try(lambda: publish.clean_up(job), "left-overs cannot be removed", job)
 
     async def forgive(self, source: Path) -> None:
         """Remove the reason file of a source that has changed."""
@@ -113,12 +109,23 @@ class Endings:
         failure = Failure(error.kind, error.message)
         skipped = await self._books.keep(lambda ledger: ledger.skip(job.id, failure, self._clock()))
         log.warning("skipped", job=job.id, reason=error.message)
-        await self.discard(job)
         self._hub.tell(JobChanged(skipped))
         return skipped
 
     async def _settle(self, job: Job) -> None:
-        await self.discard(job)
+        """What follows the end; left for later where the disk refuses."""
+        if not await self.discard(job):
+            return
+        if job.state is JobState.QUARANTINED:
+            if not await self._try(
+                lambda: sources.write_reason(job), "the reason cannot be written", job
+            ):
+                return
+        elif job.state is JobState.DONE:
+            await self._put_source_away(job)
+        await self._books.keep(lambda ledger: ledger.settle(job.id))
+
+    async def _put_source_away(self, job: Job) -> None:
         await self._try(
             lambda: sources.remove_reason(job.source.path), "its reason file stays", job
         )
@@ -128,10 +135,13 @@ class Endings:
                 await self._try(lambda: sources.put_away(job, root), "the source stays", job)
             elif after == "delete":
                 await self._try(lambda: sources.delete(job), "the source stays", job)
-        await self._books.keep(lambda ledger: ledger.settle(job.id))
 
-    async def _try(self, what: Callable[[], object], otherwise: str, job: Job) -> None:
+    async def _try(self, what: Callable[[], object], otherwise: str, job: Job) -> bool:
         try:
             await self._desk.call(what)
         except OSError as error:
-            log.warning(otherwise, job=job.id, file=job.source.path, reason=str(error))
+            tell = log.info if (job.id, otherwise) in self._told else log.warning
+            self._told.add((job.id, otherwise))
+            tell(otherwise, job=job.id, file=job.source.path, reason=str(error))
+            return False
+        return True

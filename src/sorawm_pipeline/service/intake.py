@@ -190,7 +190,7 @@ class Intake:
     async def _judge_broken(self, ready: Ready, found: wire.Inspected, last: bool) -> None:
         assert found.failure is not None
         meant = claims_to_be_video(ready.path) or (
-            found.opens and found.failure.kind not in ("no_video", "unreadable")
+            found.opens and found.failure.kind != "no_video"
         )
         if not meant and not found.opens:
             self._dismiss(ready)
@@ -246,7 +246,8 @@ class Intake:
         job = await self._books.keep(lambda ledger: ledger.reject(source, output, failure, now))
         self.admission.drop(source.path)
         if job.state is JobState.QUARANTINED:
-            await self._endings.quarantine(job)
+            log.warning("quarantined", job=job.id, file=job.source.path, kind=failure.kind)
+            await self._endings.finish(job)
         self._hub.tell(JobChanged(job))
 
     def output_of(self, path: Path) -> Path:

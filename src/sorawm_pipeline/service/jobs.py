@@ -93,7 +93,8 @@ class Job:
         failure: of the last attempt, if that failed.
         same_as: id of the job with the same content, of a duplicate.
         result: from `staged` on.
-        settled: whether everything after `done` (staging removed, source moved) is done too.
+        settled: whether everything after its end is done too: staging removed, source moved or
+            its reason file written.
         created, started, ended: seconds since the epoch; of the last attempt.
         report: the clip's report as JSON, of a done job, else None. Only `Ledger.job` fills it.
     """

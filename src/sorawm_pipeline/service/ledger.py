@@ -125,7 +125,8 @@ class Ledger:
         """Take in a file that cannot be cleaned, as quarantined."""
         job = self.admit(source, output, now).job
         with self._transaction():
-            if self._move(job.id, (JobState.WAITING,), JobState.QUARANTINED, ended=now):
+            values = {"ended": now, "settled": 0}
+            if self._move(job.id, (JobState.WAITING,), JobState.QUARANTINED, **values):
                 self._blame(job.id, failure)
         return self._job(job.id)
 
@@ -179,15 +180,16 @@ class Ledger:
         return self._job(number)
 
     def settle(self, number: int) -> None:
-        """Nothing is left to be done for this done job."""
+        """Nothing is left to be done for this job, which has ended."""
         with self._transaction():
             self._db.execute("UPDATE jobs SET settled = 1 WHERE id = ?", (number,))
 
     def fail(self, number: int, failure: Failure, now: float, retry_at: float | None) -> Job:
         """An attempt failed: to be tried again from `retry_at`, or quarantined if that is None."""
         state = JobState.QUARANTINED if retry_at is None else JobState.WAITING
+        values = {"ended": now, "not_before": retry_at or 0.0, "settled": retry_at is not None}
         with self._transaction():
-            if self._move(number, UNDER_WAY, state, ended=now, not_before=retry_at or 0.0):
+            if self._move(number, UNDER_WAY, state, **values):
                 self._blame(number, failure)
                 self._end_attempt(number, "failed", now, failure)
         return self._job(number)
@@ -195,7 +197,7 @@ class Ledger:
     def skip(self, number: int, failure: Failure, now: float) -> Job:
         """The result may not have its name, as a file that is not ours has it."""
         with self._transaction():
-            if self._move(number, UNDER_WAY, JobState.SKIPPED, ended=now):
+            if self._move(number, UNDER_WAY, JobState.SKIPPED, ended=now, settled=0):
                 self._blame(number, failure)
                 self._end_attempt(number, "skipped", now, failure)
         return self._job(number)
@@ -231,6 +233,7 @@ class Ledger:
         """Put a job that ended without a result back into the queue; leave others as they are."""
         with self._transaction():
             values = {"attempts": 0, "interruptions": 0, "not_before": 0.0, "same_as": None}
+            values["settled"] = 1
             if not self._move(number, RETRYABLE, JobState.WAITING, **values):
                 self._db.execute(  # one that waits for its next attempt need not wait
                     "UPDATE jobs SET not_before = 0 WHERE id = ? AND state = ?",
@@ -242,7 +245,8 @@ class Ledger:
         """Delete a job that is not under way; its file is then as new. False if it is under way."""
         with self._transaction():
             row = self._by_id(number)
-            if row["state"] in UNDER_WAY or not row["settled"]:
+            unfinished = row["state"] == JobState.DONE and not row["settled"]
+            if row["state"] in UNDER_WAY or unfinished:
                 return False
             self._promote_duplicate(number)
             self._db.execute("DELETE FROM jobs WHERE id = ?", (number,))

@@ -221,6 +221,7 @@ class Slot:
         if there is None and watched and self._scope is not None and self._scope.mark() is None:
             await self._release(job, not_before=self._clock() + ROOT_AWAY_S)
             return True
+        await self._endings.discard(job)
         now = self._clock()
         gone = await self._books.keep(lambda ledger: ledger.gone(job.id, now))
         log.info("the source is gone or has changed", job=job.id, file=path)
@@ -237,7 +238,6 @@ class Slot:
 
     async def _staged(self, job: Job, cleaned: wire.Cleaned) -> None:
         if await self._source_is_off(job):
-            await self._endings.discard(job)
             return
         result = Result(Fingerprint(cleaned.size, cleaned.mtime_ns), cleaned.digest)
         report = _with_final_name(cleaned.report or "{}", job)
@@ -266,7 +266,8 @@ class Slot:
         ended = await self._books.keep(lambda ledger: ledger.fail(job.id, failure, now, retry_at))
         log.info("failed", job=job.id, kind=failure.kind, reason=failure.message, again=retry_at)
         if ended.state == JobState.QUARANTINED:
-            await self._endings.quarantine(ended)
+            log.warning("quarantined", job=job.id, file=job.source.path, kind=failure.kind)
+            await self._endings.finish(ended)
         self._hub.tell(JobChanged(ended))
 
     async def _interrupted(self, job: Job) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +34,7 @@ def write_reason(job: Job) -> None:
         "Replacing the file does so too. This note is removed when the file is done or replaced.\n"
     )
     place = reason_file(job.source.path)
-    temporary = place.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+    temporary = place.with_name(f"{TEMPORARY_PREFIX}reason-{job.token}")
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(place)
