@@ -23,14 +23,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
-from drawn import small_clip
+from small_clips import small_clip
 
 from sorawm_pipeline.service.jobs import JobState
 from sorawm_pipeline.service.ledger import Ledger
 
-FRAMES = 10
-LONGEST_WAIT_S = 3.0
-FINISH_S = 600.0
+FRAMES = 40
+BACKLOG = 3
+LONGEST_WAIT_S = 2.5
+FINISH_S = 180.0
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Scene:
         self.yaml = folder / "pipeline.yaml"
         self.yaml.write_text(
             f"device: cpu\nlog: {{level: info}}\ninput: {{settle_s: 0.2, rescan_s: 2.0}}\n"
-            f"service: {{ledger: {self.ledger}, backoff_s: 0.1, retries: 1000, min_free: 0}}\n"
+            f"service: {{ledger: {self.ledger}, backoff_s: 0.1, retries: 100, min_free: 0}}\n"
         )
         self.daemon: subprocess.Popen[bytes] | None = None
         self.stamps: dict[str, tuple[int, int, int]] = {}
@@ -106,13 +107,13 @@ class Scene:
     def finish(self, clips: int) -> None:
         """Until every clip has ended, or nothing more happens."""
         until = time.monotonic() + FINISH_S
-        while time.monotonic() < until:
+        assert self.daemon is not None
+        while time.monotonic() < until and self.daemon.poll() is None:
             with Ledger(self.ledger) as ledger:
                 counts = ledger.counts()
             if counts[JobState.DONE] + counts[JobState.QUARANTINED] >= clips:
                 break
             time.sleep(0.2)
-        assert self.daemon is not None
         self.daemon.send_signal(signal.SIGTERM)
         self.daemon.wait(timeout=60)
 
@@ -124,7 +125,7 @@ def crash(kills: int, folder: Path, seed: int) -> Found:
     scene, found, names = Scene(folder), Found(), []
     scene.start()
     while found.kills < kills:
-        if len(names) < kills:
+        while len(names) < len(scene.stamps) + BACKLOG:
             names.append(f"{len(names)}.mp4")
             small_clip(scene.inbox / names[-1], FRAMES, len(names))
         time.sleep(random.uniform(0.0, LONGEST_WAIT_S))

@@ -33,6 +33,7 @@ from sorawm_pipeline.report import (
     StageReport,
     Status,
     VerifyReport,
+    readable,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.stages.collect import Collect
@@ -337,7 +338,7 @@ class ClipRun:
     def _published(self, sealed: ProvenanceReport) -> dict[str, object]:
         assert self._job.target is not None
         return {
-            "output": str(self._job.target.path),
+            "output": readable(self._job.target.path),
             "provenance": ProvenanceSummary(
                 source_manifest=sealed.source_manifest,
                 signed=sealed.signed,

@@ -2,9 +2,10 @@
 
     LD_PRELOAD=faults.so python fault_steps.py FOLDER STRIDE
 
-For every STRIDE-th call that touches the folder a child process publishes a job and is killed before
-it, or after it, or has it fail with ENOSPC, EIO, EMFILE or EACCES, once or five times in a row.
-Then another child takes up what is left, as a daemon does after a start. Prints one JSON object.
+For every STRIDE-th call that touches the folder a child process publishes a job and is killed
+before it, or after it, or has it fail with ENOSPC, EIO, EMFILE or EACCES, once or five times in a
+row. Then another child takes up what is left, as a daemon does after a start. Prints one JSON
+object.
 """
 
 from __future__ import annotations

@@ -131,9 +131,7 @@ async def test_workers_are_recycled(house: House) -> None:
     async with house.daemon(recycle_after=2):
         for number in range(4):
             await house.ended(f"{number}.mp4")
-    started = [
-        event.pid for event in house.seen if isinstance(event, WorkerChanged) and event.pid
-    ]
+    started = [event.pid for event in house.seen if isinstance(event, WorkerChanged) and event.pid]
     assert len(set(started)) == 2
 
 

@@ -23,9 +23,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("gcc is needed to build what injects the faults")
     library = tmp_path_factory.mktemp("faults") / "faults.so"
     source = HERE / "faults.c"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True
-    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     return library
 
 

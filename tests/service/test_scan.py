@@ -89,9 +89,7 @@ def test_names_of_any_bytes(scope: Scope) -> None:
     assert {os.fsencode(name) for name in names(scope)} == set(raw)
 
 
-def test_what_may_not_be_looked_at_is_told(
-    scope: Scope, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_may_not_be_looked_at_is_told(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     put(scope.root / "closed/a.mp4")
     put(scope.root / "b.mp4")
     real = os.scandir

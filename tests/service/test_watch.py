@@ -171,7 +171,7 @@ async def test_real_events(root: Path, force_polling: bool) -> None:
 
 
 async def test_real_events_of_a_name_that_is_not_utf_8(root: Path) -> None:
-    """watchfiles gives up at it; it is found all the same, and the next one too."""
+    """Watchfiles gives up at it; it is found all the same, and the next one too."""
     async with watching(root, file_events(force_polling=False)) as looks:
         await looks.next()
         raw = root / os.fsdecode(b"\xff.mp4")

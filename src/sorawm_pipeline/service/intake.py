@@ -189,9 +189,7 @@ class Intake:
 
     async def _judge_broken(self, ready: Ready, found: wire.Inspected, last: bool) -> None:
         assert found.failure is not None
-        meant = claims_to_be_video(ready.path) or (
-            found.opens and found.failure.kind != "no_video"
-        )
+        meant = claims_to_be_video(ready.path) or (found.opens and found.failure.kind != "no_video")
         if not meant and not found.opens:
             self._dismiss(ready)
         elif not last:

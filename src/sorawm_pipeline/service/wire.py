@@ -22,6 +22,8 @@ from pydantic import (
     TypeAdapter,
 )
 
+from sorawm_pipeline.report import Text
+
 LINE_MAX = 32 << 20
 """Bytes of the longest line; a report of a long clip with many marks is the longest there is."""
 
@@ -144,8 +146,10 @@ class WorkProgress(Message):
 
 
 class FailureTold(Message):
+    """A failure in words that are valid UTF-8, whatever the file's name is."""
+
     kind: str
-    message: str
+    message: Text
     stage: str | None = None
 
 
