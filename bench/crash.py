@@ -73,7 +73,7 @@ class Scene:
         self.stamps: dict[str, tuple[int, int, int]] = {}
 
     def start(self) -> None:
-        words = [sys.executable, "-m", "sorawm_pipeline", "run", self.yaml]
+        words = [sys.executable, "-m", "sorawm_pipeline", "run", str(self.yaml)]
         self.daemon = subprocess.Popen(
             [*words, "--watch", self.inbox, "--output", self.outbox],
             stdout=self.log,
@@ -122,7 +122,8 @@ def crash(kills: int, folder: Path, seed: int) -> Found:
     """Run the whole scene in an empty folder."""
     random.seed(seed)
     began = time.monotonic()
-    scene, found, names = Scene(folder), Found(), []
+    scene, found = Scene(folder), Found()
+    names: list[str] = []
     scene.start()
     while found.kills < kills:
         while len(names) < len(scene.stamps) + BACKLOG:

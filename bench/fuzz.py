@@ -113,7 +113,7 @@ def fuzz(files: int, folder: Path, seed: int) -> dict[str, object]:
         f" memory: {MEMORY}}}\n"
     )
     log = (folder / "log").open("wb")
-    words = [sys.executable, "-m", "sorawm_pipeline", "run", yaml]
+    words = [sys.executable, "-m", "sorawm_pipeline", "run", str(yaml)]
     daemon = subprocess.Popen(
         [*words, "--watch", inbox, "--output", outbox], stdout=log, stderr=log
     )

@@ -60,7 +60,7 @@ def soak(minutes: float, jobs: int, idle_s: float, folder: Path) -> dict[str, ob
         f"service: {{ledger: {ledger_path}, min_free: 0, recycle_after: 1000000}}\n"
     )
     log = (folder / "log").open("wb")
-    words = [sys.executable, "-m", "sorawm_pipeline", "run", yaml]
+    words = [sys.executable, "-m", "sorawm_pipeline", "run", str(yaml)]
     daemon = subprocess.Popen(
         [*words, "--watch", inbox, "--output", outbox], stdout=log, stderr=log
     )
@@ -119,11 +119,11 @@ def plot(found: dict[str, object], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("agg")
-    from matplotlib import pyplot
+    import matplotlib.pyplot as plt
 
     samples = found["samples"]
     assert isinstance(samples, dict)
-    figure, axes = pyplot.subplots(3, 1, sharex=True, figsize=(9, 8))
+    figure, axes = plt.subplots(3, 1, sharex=True, figsize=(9, 8))
     for row, what in enumerate(("RSS, MiB", "file descriptors", "threads")):
         for name, all_ in samples.items():
             minutes = [one[0] / 60 for one in all_]

@@ -38,12 +38,13 @@ class House:
     def config(self, **service: Any) -> PipelineConfig:
         source = service.pop("input", {})
         chosen = {"ledger": self.folder / "ledger.sqlite3", "backoff_s": 0.01, "min_free": 0}
-        return PipelineConfig(
-            device="cpu",
-            input={"watch": self.inbox, "settle_s": 0.0, "patience_s": 0.0, **source},
-            output={"folder": self.outbox, "overwrite": service.pop("overwrite", False)},
-            service=chosen | service,
-        )
+        data = {
+            "device": "cpu",
+            "input": {"watch": self.inbox, "settle_s": 0.0, "patience_s": 0.0, **source},
+            "output": {"folder": self.outbox},
+            "service": chosen | service,
+        }
+        return PipelineConfig.model_validate(data)
 
     @asynccontextmanager
     async def daemon(self, **service: Any) -> AsyncIterator[Daemon]:
@@ -85,9 +86,10 @@ class House:
             while position < len(self.seen):
                 event = self.seen[position]
                 position += 1
-                if isinstance(event, JobChanged) and (number in (None, event.job.id)):
-                    if what(event.job):
-                        return event.job
+                if not isinstance(event, JobChanged) or number not in (None, event.job.id):
+                    continue
+                if what(event.job):
+                    return event.job
             await asyncio.sleep(0.005)
 
     async def ended(self, name: str) -> Job:

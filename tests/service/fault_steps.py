@@ -20,9 +20,10 @@ import signal
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
-from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.config import InputConfig, PipelineConfig
 from sorawm_pipeline.service import books as books_module
 from sorawm_pipeline.service import endings as endings_module
 from sorawm_pipeline.service import identity
@@ -41,6 +42,7 @@ KILL_BEFORE, KILL_AFTER = -1, -2
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EACCES)
 CONTENT, BESIDE = b"the result " * 500, b"edited"
 LIMIT_S = 20
+WHY = Failure("internal", "it broke")
 
 books_module.FIRST_WAIT_S = books_module.LONGEST_WAIT_S = 0.001
 endings_module.FIRST_WAIT_S = endings_module.LONGEST_WAIT_S = 0.001
@@ -65,7 +67,7 @@ async def work(folder: Path, reasons: set[str]) -> None:
     ledger = LedgerThread(folder / "ledger.sqlite3")
     gate = Gate(lambda reason: reasons.add(reason or ""))
     shared = Shared(Books(ledger, gate), gate, Room(gate), Bell(), EventHub(), clock=time.time)
-    config = PipelineConfig(input={"watch": folder / "in"})
+    config = PipelineConfig(input=InputConfig(watch=folder / "in"))
     endings = Endings(config, folder / "in", shared, lambda: False)
     keep = shared.books.keep
     await keep(lambda ledger: ledger.recover(2.0))
@@ -75,24 +77,24 @@ async def work(folder: Path, reasons: set[str]) -> None:
     while True:
         claim = f"{os.getpid()} {claims}"
         claims += 1
-        job = await keep(lambda ledger, c=claim: ledger.claim(c, 3.0))  # type: ignore[misc]
+        job = await keep(partial(Ledger.claim, claim=claim, now=3.0))
         if job is None:
             break
         await endings.discard(job)
         if job.source.path.name == "b.ts":
-            why = Failure("internal", "it broke")
-            failed = await keep(lambda ledger, n=job.id: ledger.fail(n, why, 4.0, None))  # type: ignore[misc]
+            fail = partial(Ledger.fail, number=job.id, failure=WHY, now=4.0, retry_at=None)
+            failed = await keep(fail)
             await endings.finish(failed)
             continue
         try:
             make(job)
         except OSError:  # the worker says that it failed
-            await keep(lambda ledger, n=job.id: ledger.release(n, 4.0))  # type: ignore[misc]
+            await keep(partial(Ledger.release, number=job.id, now=4.0))
             continue
         result = identity.result(staging_folder(job) / job.output.name)
         assert result is not None
-        await keep(lambda ledger, n=job.id: ledger.staged(n, result, "{}"))  # type: ignore[misc]
-        staged = await keep(lambda ledger, n=job.id: ledger.job(n))  # type: ignore[misc]
+        await keep(partial(Ledger.staged, number=job.id, result=result, report="{}"))
+        staged = await keep(partial(Ledger.job, number=job.id))
         assert staged is not None
         await endings.finish(staged)
     await endings.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.config import InputConfig, PipelineConfig
 from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.service import wire
 from sorawm_pipeline.service.books import Books
@@ -73,9 +73,8 @@ class World:
         self.now = 100.0
         self.stamp = 1_000_000_000_000
         self.eyes = Eyes()
-        self.config = PipelineConfig(
-            input={"watch": self.root, "settle_s": SETTLE_S, "patience_s": PATIENCE_S}
-        )
+        watch = InputConfig(watch=self.root, settle_s=SETTLE_S, patience_s=PATIENCE_S)
+        self.config = PipelineConfig(input=watch)
         self.ledger = LedgerThread(folder / "ledger.sqlite3")
         gate = Gate(lambda _: None)
         self.bell = Bell()

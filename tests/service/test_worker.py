@@ -244,13 +244,11 @@ def test_playlists_and_links_open_nothing_outside_and_no_socket(tmp_path: Path) 
         (root / name).write_text(text.format(secret))
     (root / "link.mp4").symlink_to(secret)
     Clip().write(root / "good.mp4")
-    requests = [
-        wire.Configure(
-            config=CONFIG.model_dump(mode="json"), address_space=8 << 30, cpu_s=60
-        ).line()
-    ]
-    for path in sorted(root.iterdir()):
-        requests.append(wire.Inspect(source=path, last=True).line())
+    settings = wire.Configure(
+        config=CONFIG.model_dump(mode="json"), address_space=8 << 30, cpu_s=60
+    )
+    looks = [wire.Inspect(source=path, last=True) for path in sorted(root.iterdir())]
+    requests = [message.line() for message in (settings, *looks)]
     trace = tmp_path / "trace"
     said = subprocess.run(
         ["strace", "-f", "-qq", "-e", "trace=open,openat,socket,connect", "-o", trace, *PROGRAM],
