@@ -77,7 +77,7 @@ async def work(folder: Path, reasons: set[str]) -> None:
     while True:
         claim = f"{os.getpid()} {claims}"
         claims += 1
-        job = await keep(partial(Ledger.claim, claim=claim, now=3.0))
+        job: Job | None = await keep(partial(Ledger.claim, claim=claim, now=3.0))
         if job is None:
             break
         await endings.discard(job)
@@ -94,7 +94,7 @@ async def work(folder: Path, reasons: set[str]) -> None:
         result = identity.result(staging_folder(job) / job.output.name)
         assert result is not None
         await keep(partial(Ledger.staged, number=job.id, result=result, report="{}"))
-        staged = await keep(partial(Ledger.job, number=job.id))
+        staged: Job | None = await keep(partial(Ledger.job, number=job.id))
         assert staged is not None
         await endings.finish(staged)
     await endings.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import resource
@@ -16,15 +17,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sorawm_pipeline.config import PipelineConfig
-from sorawm_pipeline.errors import ConfigError, DeviceError
-from sorawm_pipeline.service import wire
+from sorawm_pipeline.config import DetectConfig, LogConfig, PipelineConfig, ProvenanceConfig
+from sorawm_pipeline.errors import ConfigError, DeviceError, InputError
+from sorawm_pipeline.service import identity, inspection, wire
 from sorawm_pipeline.service.worker import PROGRAM, Bounds, WorkerProcess
 from tests.clips import Clip, audio_only, rgb
 
 BOUNDS = Bounds(memory=4 << 30, deadline_s=60.0)
 MUCH = 1 << 30
-CONFIG = PipelineConfig(device="cpu", detect={"weights": "none"}, log={"level": "error"})
+CONFIG = PipelineConfig(
+    device="cpu", detect=DetectConfig(weights="none"), log=LogConfig(level="error")
+)
 
 
 @pytest.fixture
@@ -91,6 +94,29 @@ async def test_what_files_are(worker: WorkerProcess, tmp_path: Path) -> None:
     assert (await worker.inspect(tmp_path / "link.mp4", last=False)).verdict == "changed"
 
 
+async def test_damage_that_libav_calls_an_input_output_error_is_the_file_s(
+    worker: WorkerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Clip().write(tmp_path / "whole.mkv").read_bytes()
+    bad = tmp_path / "bad.mkv"
+    bad.write_bytes(b"\xff" + whole[1:])
+    refused = InputError("cannot be read")
+    refused.__cause__ = OSError(errno.EIO, "Input/output error")
+
+    def probe(path: Path, limits: object) -> None:
+        raise refused
+
+    monkeypatch.setattr(inspection, "probe", probe)
+    look = wire.Inspect(source=bad, last=True)
+    assert inspection.inspect(look, CONFIG).verdict == "broken"
+
+    def read(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(identity, "read", read)
+    assert inspection.inspect(look, CONFIG).verdict == "unreadable"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
 async def test_a_file_that_is_being_written_is_not_whole_yet(
     worker: WorkerProcess, tmp_path: Path
@@ -145,18 +171,16 @@ async def test_a_killed_one_is_told_of(worker: WorkerProcess, tmp_path: Path) ->
 
 
 async def test_a_configuration_that_can_clean_nothing_is_refused(tmp_path: Path) -> None:
-    missing = {"certificate": tmp_path / "a.pem", "key": tmp_path / "b.pem"}
-    config = CONFIG.model_copy(update={"provenance": PipelineConfig(provenance=missing).provenance})
+    missing = ProvenanceConfig(certificate=tmp_path / "a.pem", key=tmp_path / "b.pem")
+    config = CONFIG.model_copy(update={"provenance": missing})
     with pytest.raises(ConfigError, match=r"a\.pem"):
         await WorkerProcess.start(config, BOUNDS)
 
 
 def test_the_whole_configuration_gets_through() -> None:
-    config = PipelineConfig(
-        profile="quality",
-        memory={"budget": "4GB"},
-        input={"watch": "in"},
-        detect={"regions": [{"box": [1, 2, 3, 4], "from_s": 1.0}]},
+    config = PipelineConfig.load_yaml(
+        "profile: quality\nmemory: {budget: 4GB}\ninput: {watch: in}\n"
+        "detect: {regions: [{box: [1, 2, 3, 4], from_s: 1.0}]}"
     )
     line = wire.Configure(config=config.model_dump(mode="json"), address_space=None, cpu_s=1.0)
     back = wire.REQUESTS.validate_json(line.line())

@@ -15,7 +15,7 @@ from sorawm_pipeline.media.clip import Limits, open_input, probe
 from sorawm_pipeline.report import ErrorReport
 from sorawm_pipeline.service import identity, wire
 
-PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors that are the system's and not the file's: it may be readable later."""
 
 STILL_WRITTEN = wire.FailureTold(kind="unreadable", message="another program is still writing it")
@@ -70,6 +70,8 @@ def _wrong(path: Path, limits: Limits) -> Exception | None:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.ENOENT, *PASSING):
             raise cause from None
+        if isinstance(cause, OSError):
+            identity.read(path)  # libav calls damage an input/output error too
         return error
     except Exception as error:  # a foreign parser met a hostile file
         return error
