@@ -169,8 +169,6 @@ def test_a_bad_input_gives_one_sentence_and_the_others_are_done(
 WRONG_USAGE = [
     (["--set", "detect.confidnce=0.4"], "detect.confidence"),
     (["--set", "detect.confidence=high"], "expected"),
-    (["--set", "input.watch=/tmp"], "not available in this version"),
-    (["--watch", "folder"], "not available in this version"),
     (["--cluster", "local"], "not available in this version"),
     (["--bogus"], "bogus"),
     (["--profile", "turbo"], "turbo"),

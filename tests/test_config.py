@@ -260,16 +260,12 @@ def test_weights_are_pinned_and_pickles_allowed_only_in_so_many_words() -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        "input.watch=in",
-        "input.settle_s=5",
         "decode.hardware=true",
         "detect.compile=true",
         "encode.hardware=true",
         "service.host=0.0.0.0",
         "service.port=80",
         "service.token_file=t",
-        "service.workers=2",
-        "service.retries=0",
     ],
 )
 def test_what_is_not_built_is_refused_not_ignored(override: str) -> None:

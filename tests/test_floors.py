@@ -9,12 +9,12 @@ import sorawm_pipeline
 
 ROOT = Path(sorawm_pipeline.__file__).parent
 FLOORS = {
-    1: ("errors", "report", "logs", "native_log", "hardware"),
+    1: ("errors", "report", "logs", "native_log", "state", "hardware"),
     2: ("config", "config_sections", "config_keys", "marked_yaml", "media", "engine", "models"),
     3: ("vision",),
     4: ("stages", "learn"),
     5: ("budget", "readings", "warm", "job", "clip_run", "pipeline", "preview", "doctor"),
-    6: ("plan", "batch", "compat"),
+    6: ("plan", "batch", "compat", "service"),
     7: ("console", "demo", "cli", "__main__"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

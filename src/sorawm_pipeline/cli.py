@@ -27,12 +27,25 @@ models_app = App(
     name="models", help="The weights that ship with the program, and those of other authors."
 )
 app.command(models_app)
+jobs_app = App(name="jobs", help="What became of the files in the watched folder.")
+app.command(jobs_app)
 
 Set = Annotated[
     list[str] | None,
     Parameter(name="--set", help="KEY=VALUE over the YAML, such as detect.confidence=0.4."),
 ]
 Profile = Literal["performance", "balanced", "quality", "compat"]
+State = Literal[
+    "waiting",
+    "running",
+    "staged",
+    "done",
+    "quarantined",
+    "skipped",
+    "duplicate",
+    "cancelled",
+    "gone",
+]
 Flag = Annotated[bool, Parameter(negative=())]
 
 
@@ -56,7 +69,7 @@ def run(
         pipeline: The pipeline.yaml.
         inputs: Files and folders; they replace input.paths.
         output: A folder, or the result's name when there is one input file.
-        watch: Not in this version.
+        watch: Stay, and clean whatever arrives in this folder.
         report: Write the JSON report here.
         profile: A set of keys; see the comments in pipeline.yaml.
         set_: KEY=VALUE over the YAML.
@@ -65,20 +78,25 @@ def run(
         progress: Bars on a terminal, a line now and then, or nothing.
         log_format: Log lines for people or as JSON.
     """
-    for option, value in (("--watch", watch), ("--cluster", cluster)):
-        if value is not None:
-            raise ConfigError(f"{option} is not available in this version")
+    if cluster is not None:
+        raise ConfigError("--cluster is not available in this version")
     extra = [f"profile={profile}"] if profile else []
-    config = _config(pipeline, [*(set_ or []), *extra], log_format)
+    overrides = [*(set_ or []), *extra]
+    config = _config(pipeline, overrides, log_format)
+    if watch is not None or (config.input.watch is not None and not inputs):
+        if inputs or report is not None:
+            raise ConfigError("--watch takes no INPUT and no --report; see `jobs list` for results")
+        return _watch(pipeline, overrides, log_format, watch, output, overwrite=overwrite)
 
     from sorawm_pipeline.batch import clean_all
     from sorawm_pipeline.console import Reporter
-    from sorawm_pipeline.job import credentials, state_folder
+    from sorawm_pipeline.job import credentials
     from sorawm_pipeline.media.provenance import identity
     from sorawm_pipeline.native_log import native_output_logged
     from sorawm_pipeline.pipeline import Pipeline
     from sorawm_pipeline.plan import plan
     from sorawm_pipeline.report import Report, write_json
+    from sorawm_pipeline.state import state_folder
 
     identity(credentials(config), state_folder())
     with native_output_logged(), Reporter(progress) as reporter:
@@ -237,6 +255,70 @@ def serve(
     raise ConfigError("serve is not available in this version")
 
 
+@jobs_app.command(name="list")
+def list_jobs(
+    pipeline: Path = Path("pipeline.yaml"),
+    *,
+    state: Annotated[list[State] | None, Parameter(consume_multiple=True)] = None,
+    limit: int = 100,
+    json: Flag = False,
+) -> int:
+    """List the jobs of the watch folder, the newest first.
+
+    Args:
+        pipeline: The daemon's pipeline.yaml.
+        state: Only jobs in these states.
+        limit: At most so many.
+        json: As a JSON array.
+    """
+    from sorawm_pipeline.service import job_commands
+    from sorawm_pipeline.service.jobs import JobState
+
+    config = _config(pipeline, [], None)
+    states = [JobState(name) for name in state or []]
+    return _say(job_commands.listed(config, states, limit, as_json=json))
+
+
+@jobs_app.command
+def show(job: int, pipeline: Path = Path("pipeline.yaml"), *, json: Flag = False) -> int:
+    """Show one job: its file, attempts, errors and, as JSON, its report.
+
+    Args:
+        job: Its number.
+        pipeline: The daemon's pipeline.yaml.
+        json: As a JSON object.
+    """
+    from sorawm_pipeline.service import job_commands
+
+    return _say(job_commands.shown(_config(pipeline, [], None), job, as_json=json))
+
+
+@jobs_app.command
+def retry(*jobs: int, pipeline: Path = Path("pipeline.yaml")) -> int:
+    """Put jobs that ended without a result back into the queue.
+
+    Args:
+        jobs: Their numbers.
+        pipeline: The daemon's pipeline.yaml.
+    """
+    from sorawm_pipeline.service import job_commands
+
+    return _say(job_commands.retried(_config(pipeline, [], None), jobs))
+
+
+@jobs_app.command
+def forget(*jobs: int, pipeline: Path = Path("pipeline.yaml")) -> int:
+    """Delete jobs from the ledger; their files are then as new.
+
+    Args:
+        jobs: Their numbers.
+        pipeline: The daemon's pipeline.yaml.
+    """
+    from sorawm_pipeline.service import job_commands
+
+    return _say(job_commands.forgotten(_config(pipeline, [], None), jobs))
+
+
 @models_app.command(name="list")
 def list_models() -> int:
     """List the built-in and the pulled models."""
@@ -292,6 +374,35 @@ def remove(name: str) -> int:
     from sorawm_pipeline.vision import model_store
 
     print(f"removed {model_store.remove(name)}")
+    return DONE
+
+
+def _watch(
+    pipeline: Path,
+    overrides: list[str],
+    log_format: str | None,
+    folder: Path | None,
+    output: Path | None,
+    *,
+    overwrite: bool,
+) -> int:
+    from sorawm_pipeline.service.command import watch_folder
+
+    def read() -> PipelineConfig:
+        config = _config(pipeline, overrides, log_format)
+        source = config.input.model_copy(update={"watch": folder or config.input.watch})
+        result = config.output.model_copy(
+            update={"overwrite": overwrite or config.output.overwrite}
+        )
+        return config.model_copy(update={"input": source, "output": result})
+
+    finished = watch_folder(read, output, lambda line: print(line, flush=True))
+    return DONE if finished else INTERRUPTED
+
+
+def _say(lines: list[str]) -> int:
+    for line in lines:
+        print(line)
     return DONE
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Corridor, CorridorSnapshot, Owner, OwnerThread
 from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.hardware.gpu import Gpu
 from sorawm_pipeline.hardware.memory import peak_rss
 from sorawm_pipeline.job import ClipJob, Stages, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
 from sorawm_pipeline.media.frame import Mark
 from sorawm_pipeline.media.provenance import ProvenanceReport
-from sorawm_pipeline.readings import Readings
+from sorawm_pipeline.readings import Readings, no_gpu
 from sorawm_pipeline.report import (
     ClipReport,
     DetectorReport,
@@ -32,6 +33,7 @@ from sorawm_pipeline.report import (
     StageReport,
     Status,
     VerifyReport,
+    readable,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.stages.collect import Collect
@@ -70,6 +72,29 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A clip on its way, seen at any moment and not only when a frame comes out.
+
+    Attributes:
+        phase: `preparing`, `cleaning`, `verifying` or `finishing`.
+        frames: frames encoded, or, while verifying, looked at.
+        frames_expected: what the container claims, or None.
+        fps: frames per second so far.
+        corridor: its stages and queues; None before there is one.
+        batch_caps: the batch that each stage after decode would take now.
+        gpu: the newest reading of the GPU in use, None without one.
+    """
+
+    phase: str
+    frames: int = 0
+    frames_expected: int | None = None
+    fps: float = 0.0
+    corridor: CorridorSnapshot | None = None
+    batch_caps: Mapping[str, int] = field(default_factory=dict)
+    gpu: Gpu | None = None
+
+
 class ClipRun:
     """One clip on its way: awaits its job's blocking parts and its corridor, and measures."""
 
@@ -88,6 +113,9 @@ class ClipRun:
         self._detector: Detector | NoDetector | None = None
         self._verification: VerifyReport | None = None
         self._sealed: ProvenanceReport | None = None
+        self._phase = "preparing"
+        self._again: ClipRun | None = None
+        self._gpu: Callable[[], Gpu | None] = no_gpu
 
     async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
         """Clean the clip and publish the result.
@@ -100,6 +128,7 @@ class ClipRun:
             await self._walk(detectors, thread)
             if self._config.verify:
                 await self._verify(detectors, thread)
+            self._phase = "finishing"
             self._sealed = await thread.call(self._job.seal, self._stages)
             await thread.call(self._job.publish)
             report = self.report("done")
@@ -130,7 +159,9 @@ class ClipRun:
         again = ClipRun(
             self._config.model_copy(update={"detect": detect}), self._job.target.temporary, None
         )
+        self._again = again
         found = await again.look(detectors)
+        self._again = None
         self._startup_s += again._startup_s
         display = self._job.clip.display
         shown = display.shown_width, display.shown_height
@@ -183,7 +214,8 @@ class ClipRun:
         async with detectors.borrow() as warm:
             stages = self._stages = await thread.call(self._job.stages, warm)
             self._startup_s += time.perf_counter() - asked
-            self._detector = warm.detector
+            self._detector, self._gpu = warm.detector, warm.gpu
+            self._phase = "cleaning"
             corridor = self._corridor = Corridor(
                 stages.decode,
                 stages.after_decode,
@@ -223,6 +255,23 @@ class ClipRun:
         left = (expected - frames) / fps if expected and expected >= frames else None
         stage = max(busy, key=busy.__getitem__)
         self._on_progress(Progress(self._source, frames, expected, fps, stage, left))
+
+    def reading(self) -> Reading:
+        """How it is doing at this moment."""
+        if self._again is not None:
+            return replace(self._again.reading(), phase="verifying")
+        if self._corridor is None:
+            return Reading(self._phase)
+        corridor = self._corridor.snapshot()
+        return Reading(
+            phase=self._phase,
+            frames=corridor.consumed,
+            frames_expected=self._job.clip.frames_claimed or None,
+            fps=corridor.consumed / max(self._wall_s, 1e-9),
+            corridor=corridor,
+            batch_caps={stage.name: stage.cap() for stage in self._stages.after_decode},
+            gpu=self._gpu(),
+        )
 
     def report(self, status: Status, error: PipelineError | None = None) -> ClipReport:
         """What became of the clip; how far it got, if it failed."""
@@ -289,7 +338,7 @@ class ClipRun:
     def _published(self, sealed: ProvenanceReport) -> dict[str, object]:
         assert self._job.target is not None
         return {
-            "output": str(self._job.target.path),
+            "output": readable(self._job.target.path),
             "provenance": ProvenanceSummary(
                 source_manifest=sealed.source_manifest,
                 signed=sealed.signed,

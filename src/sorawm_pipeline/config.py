@@ -81,16 +81,12 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 NOT_AVAILABLE_YET: frozenset[str] = frozenset(
     {
-        "input.watch",
-        "input.settle_s",
         "decode.hardware",
         "detect.compile",
         "encode.hardware",
         "service.host",
         "service.port",
         "service.token_file",
-        "service.workers",
-        "service.retries",
     }
 )
 """Keys of the contract that nothing obeys yet: any value but the default is refused."""

@@ -70,6 +70,16 @@ class InputConfig(Section):
     )
     watch: FilePath | None = Field(default=None, description="a folder to watch, or null")
     settle_s: Number = Field(default=2.0, ge=0, le=3600, description="seconds, 0 to 3600")
+    patience_s: Number = Field(default=60.0, ge=0, le=86400, description="seconds, 0 to 86400")
+    rescan_s: Number = Field(default=60.0, ge=1, le=86400, description="seconds, 1 to 86400")
+    force_polling: Flag = False
+    ignore: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
+        default=("*.part", "*.crdownload", "*.tmp", "*~"),
+        description="a list of patterns such as *.part",
+    )
+    after: Literal["keep", "move", "delete"] = Field(
+        default="keep", description='"keep", "move" or "delete"'
+    )
 
 
 class OutputConfig(Section):
@@ -274,8 +284,22 @@ class ServiceConfig(Section):
     host: str = Field(default="127.0.0.1", min_length=1, description="a host name or address")
     port: Whole = Field(default=5344, ge=0, le=65535, description="a port number from 0 to 65535")
     token_file: FilePath | None = Field(default=None, description="the path of a file, or null")
-    workers: Whole = Field(default=1, ge=1, le=1024, description="a whole number from 1 to 1024")
+    ledger: FilePath | None = Field(default=None, description="the path of a file, or null")
+    workers: Annotated[Whole, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        default="auto", description='"auto" or a whole number from 1 to 64'
+    )
     retries: Whole = Field(default=2, ge=0, le=100, description="a whole number from 0 to 100")
+    backoff_s: Number = Field(default=30.0, ge=0, le=86400, description="seconds, 0 to 86400")
+    deadline_s: Number = Field(default=300.0, ge=1, le=86400, description="seconds, 1 to 86400")
+    memory: Annotated[Whole, Field(gt=0), BeforeValidator(_bytes)] | None = Field(
+        default=None, description='a number of bytes such as 4000000000, "4GB" or "4GiB", or null'
+    )
+    recycle_after: Whole = Field(
+        default=100, ge=1, le=1_000_000, description="a whole number of at least 1"
+    )
+    min_free: Annotated[Whole, Field(ge=0), BeforeValidator(_bytes)] = Field(
+        default=1_000_000_000, description='a number of bytes such as 1000000000 or "1GB"'
+    )
 
 
 class LogConfig(Section):

@@ -5,7 +5,6 @@ Everything here blocks and runs on the clip's own thread; clip_run.py awaits it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
+from sorawm_pipeline.state import state_folder
 from sorawm_pipeline.vision.regions import Regions
 from sorawm_pipeline.vision.restore import Inpainter
 from sorawm_pipeline.vision.runs import Run
@@ -232,12 +232,6 @@ def credentials(config: PipelineConfig) -> Credentials | None:
     if wanted.certificate is None or wanted.key is None:
         return None
     return Credentials(wanted.certificate, wanted.key)
-
-
-def state_folder() -> Path:
-    """Where this program keeps what outlives a run, by the XDG rules."""
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "sorawm-pipeline"
 
 
 def mark_reports(clip: ClipInfo, runs: Sequence[Run]) -> tuple[MarkReport, ...]:

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
-from sorawm_pipeline.clip_run import ClipRun, Progress, ProgressCallback
+from sorawm_pipeline.clip_run import ClipRun, Progress, ProgressCallback, Reading
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.report import ClipReport, DetectReport
@@ -31,6 +32,7 @@ class Pipeline:
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[ClipReport | PipelineError]] = set()
         self._stack = AsyncExitStack()
+        self._runs: WeakSet[ClipRun] = WeakSet()
 
     @classmethod
     def from_yaml(cls, path: Path | str, overrides: Sequence[str] = ()) -> Self:
@@ -154,8 +156,14 @@ class Pipeline:
         frames, stage = outcome.frames.encoded, last.stage if last else "encode"
         yield Progress(Path(path), frames, frames, outcome.fps, stage, 0.0, outcome)
 
+    def readings(self) -> list[Reading]:
+        """How each clip that is not finished is doing now; call it on the event loop."""
+        return [run.reading() for run in self._runs]
+
     def _run(self, path: Path | str, on_progress: ProgressCallback | None) -> ClipRun:
-        return ClipRun(self.config, Path(path), on_progress)
+        run = ClipRun(self.config, Path(path), on_progress)
+        self._runs.add(run)
+        return run
 
     def _place(
         self, path: Path | str, output: Path | str | None, overwrite: bool | None

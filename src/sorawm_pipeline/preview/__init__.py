@@ -14,7 +14,7 @@ from pathlib import Path
 from sorawm_pipeline import __version__
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import ConfigError, OutputError
-from sorawm_pipeline.job import credentials, state_folder
+from sorawm_pipeline.job import credentials
 from sorawm_pipeline.media import provenance
 from sorawm_pipeline.media.clip import Limits, probe
 from sorawm_pipeline.media.provenance import Edit
@@ -23,6 +23,7 @@ from sorawm_pipeline.preview.film import write_film
 from sorawm_pipeline.preview.findings import Findings
 from sorawm_pipeline.preview.sheet import write_sheet
 from sorawm_pipeline.report import DetectReport
+from sorawm_pipeline.state import state_folder
 
 SHEET = ".png"
 FILMS = (".mp4", ".mkv", ".mov")

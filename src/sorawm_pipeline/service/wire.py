@@ -1,0 +1,196 @@
+"""What the daemon and its workers say to each other: one JSON object a line.
+
+A worker decodes files of unknown origin, so what it says is checked like any input: unknown keys,
+wrong types and endless lines are errors, after which the worker is replaced. Paths travel
+percent-encoded, as they may be any bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+)
+
+from sorawm_pipeline.report import Text
+
+LINE_MAX = 32 << 20
+"""Bytes of the longest line; a report of a long clip with many marks is the longest there is."""
+
+
+def _path(value: object) -> Path:
+    return value if isinstance(value, Path) else Path(os.fsdecode(unquote_to_bytes(str(value))))
+
+
+WirePath = Annotated[
+    Path, PlainValidator(_path), PlainSerializer(lambda path: quote_from_bytes(os.fsencode(path)))
+]
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def line(self) -> bytes:
+        return self.model_dump_json().encode() + b"\n"
+
+
+# to a worker
+
+
+class Configure(Message):
+    """The first message: the configuration, and limits in bytes (None: none) and seconds."""
+
+    kind: Literal["configure"] = "configure"
+    config: dict[str, Any]
+    address_space: int | None
+    cpu_s: float
+
+
+class Clean(Message):
+    """Clean a clip into `output`, a name in a staging folder, of at most `max_bytes`."""
+
+    kind: Literal["clean"] = "clean"
+    source: WirePath
+    output: WirePath
+    max_bytes: int
+
+
+class Inspect(Message):
+    """Say whether a file is a whole clip and what its content is; `last`: also if it is not."""
+
+    kind: Literal["inspect"] = "inspect"
+    source: WirePath
+    last: bool
+
+
+class Cancel(Message):
+    kind: Literal["cancel"] = "cancel"
+
+
+Request = Configure | Clean | Inspect | Cancel
+REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
+
+
+# from a worker
+
+
+class StageProgress(Message):
+    """As `engine.probe.StageSnapshot`."""
+
+    items: int
+    batches: int
+    busy_s: FiniteFloat
+    wait_in_s: FiniteFloat
+    wait_out_s: FiniteFloat
+
+
+class QueueProgress(Message):
+    """As `engine.probe.QueueSnapshot`."""
+
+    capacity: int
+    queued: int
+    peak: int
+
+
+class GpuProgress(Message):
+    """Free and total bytes, load in percent, degrees Celsius; None where not told."""
+
+    free: int | None = None
+    total: int | None = None
+    utilisation: float | None = None
+    temperature: float | None = None
+    throttled: bool = False
+
+
+class WorkProgress(Message):
+    """How a worker's clip is doing, once a second.
+
+    Attributes:
+        phase: `preparing` (models are loaded too), `cleaning`, `verifying`, `finishing`.
+        frames, frames_expected, fps: as in `clip_run.Reading`.
+        stages: by name, in order.
+        queues: by "from->to", in order.
+        batch_caps: by stage.
+        live_frames, live_bound: frames in the corridor and the most there can be.
+        rss, peak_rss: bytes of the worker process.
+    """
+
+    kind: Literal["progress"] = "progress"
+    phase: str
+    frames: int
+    frames_expected: int | None
+    fps: FiniteFloat
+    stages: dict[str, StageProgress]
+    queues: dict[str, QueueProgress]
+    batch_caps: dict[str, int]
+    live_frames: int
+    live_bound: int
+    rss: int
+    peak_rss: int
+    gpu: GpuProgress | None = None
+
+    @property
+    def moved(self) -> object:
+        """Differs from that of an earlier message if something has been done in between."""
+        return self.phase, self.frames, [stage.items for stage in self.stages.values()]
+
+
+class FailureTold(Message):
+    """A failure in words that are valid UTF-8, whatever the file's name is."""
+
+    kind: str
+    message: Text
+    stage: str | None = None
+
+
+class Ready(Message):
+    """A worker is up: what of its confinement holds, and what is wrong with its configuration."""
+
+    kind: Literal["ready"] = "ready"
+    confined: tuple[str, ...]
+    wrong: str | None = None
+
+
+class Cleaned(Message):
+    """The end of a `Clean`; a result (size, mtime_ns, SHA-256) and a report only if `done`."""
+
+    kind: Literal["cleaned"] = "cleaned"
+    outcome: Literal["done", "failed", "cancelled"]
+    report: str | None = None
+    failure: FailureTold | None = None
+    size: int = 0
+    mtime_ns: int = 0
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")] = ""
+
+
+class Inspected(Message):
+    """The end of an `Inspect`.
+
+    Attributes:
+        verdict: `whole`; `broken`, which includes what is no video at all; `unreadable`: the
+            system refuses; `changed` while it was looked at.
+        opens: whether it opens as a container that is allowed.
+        digest: of the content, if it was read.
+    """
+
+    kind: Literal["inspected"] = "inspected"
+    verdict: Literal["whole", "broken", "unreadable", "changed"]
+    opens: bool = False
+    failure: FailureTold | None = None
+    size: int = 0
+    mtime_ns: int = 0
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")] = ""
+
+
+Answer = Ready | WorkProgress | Cleaned | Inspected
+ANSWERS: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="kind")])

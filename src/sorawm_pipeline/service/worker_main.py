@@ -1,0 +1,192 @@
+"""A worker: the process that opens files, so that the daemon does not have to.
+
+    python -m sorawm_pipeline.service.worker_main
+
+It is told what to do on stdin and answers on what was stdout (`wire`); logs go to stderr. It ends
+when stdin does. Models stay loaded from one clip to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import asdict
+
+from sorawm_pipeline.clip_run import Reading
+from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.hardware.memory import read_memory
+from sorawm_pipeline.job import credentials
+from sorawm_pipeline.logs import configure
+from sorawm_pipeline.media import provenance
+from sorawm_pipeline.native_log import native_output_logged
+from sorawm_pipeline.pipeline import Pipeline
+from sorawm_pipeline.service import confine, identity, wire
+from sorawm_pipeline.service.inspection import inspect
+from sorawm_pipeline.state import state_folder
+
+PROGRESS_S = 1.0
+
+
+class Line:
+    """The way back to the daemon. What libraries print to stdout goes to stderr instead."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.dup(1)
+        os.dup2(2, 1)
+
+    def say(self, message: wire.Message) -> None:
+        line = memoryview(message.line())
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+
+class Worker:
+    """Does one thing at a time.
+
+    Args:
+        settings: the daemon's first message.
+        line: where answers go.
+    """
+
+    def __init__(self, settings: wire.Configure, line: Line) -> None:
+        self.config = PipelineConfig.model_validate(settings.config)
+        self._settings = settings
+        self._line = line
+        self._pipeline = Pipeline(self.config)
+
+    async def serve(self, requests: asyncio.StreamReader) -> None:
+        """Until the daemon closes the line; what runs then is cancelled."""
+        async with self._pipeline, asyncio.TaskGroup() as group:
+            work: asyncio.Task[None] | None = None
+            while line := await requests.readline():
+                match wire.REQUESTS.validate_json(line):
+                    case wire.Clean() as order:
+                        work = group.create_task(self._clean(order))
+                    case wire.Inspect() as order:
+                        self._line.say(self._inspect(order))
+                    case wire.Cancel():
+                        if work is not None:
+                            work.cancel()
+            if work is not None:
+                work.cancel()
+
+    async def _clean(self, order: wire.Clean) -> None:
+        confine.limit_file_size(order.max_bytes)
+        try:
+            async with asyncio.TaskGroup() as group:
+                telling = group.create_task(self._tell())
+                report = await self._pipeline.attempt(order.source, order.output, overwrite=True)
+                telling.cancel()
+        except asyncio.CancelledError:
+            self._line.say(wire.Cleaned(outcome="cancelled"))
+            raise
+        if report.error is not None:
+            told = wire.FailureTold(**report.error.model_dump())
+            self._line.say(wire.Cleaned(outcome="failed", failure=told))
+            return
+        result = identity.result(order.output)
+        if result is None:
+            told = wire.FailureTold(kind="output", message=f"{order.output.name} has disappeared")
+            self._line.say(wire.Cleaned(outcome="failed", failure=told))
+            return
+        self._line.say(
+            wire.Cleaned(
+                outcome="done",
+                report=report.model_dump_json(),
+                size=result.fingerprint.size,
+                mtime_ns=result.fingerprint.mtime_ns,
+                digest=result.digest,
+            )
+        )
+
+    async def _tell(self) -> None:
+        """Say how it goes every second, and let the kernel's clock run on while it does."""
+        moved: object = None
+        while True:
+            for reading in self._pipeline.readings()[:1]:
+                progress = _progress(reading)
+                if progress.moved != moved:
+                    moved = progress.moved
+                    confine.limit_cpu(self._settings.cpu_s)
+                self._line.say(progress)
+            await asyncio.sleep(PROGRESS_S)
+
+    def _inspect(self, order: wire.Inspect) -> wire.Inspected:
+        confine.limit_cpu(self._settings.cpu_s)
+        return inspect(order, self.config)
+
+
+def _progress(reading: Reading) -> wire.WorkProgress:
+    memory, corridor, gpu = read_memory(), reading.corridor, reading.gpu
+    return wire.WorkProgress(
+        phase=reading.phase,
+        frames=reading.frames,
+        frames_expected=reading.frames_expected,
+        fps=reading.fps,
+        stages={
+            name: wire.StageProgress(**asdict(stage))
+            for name, stage in (corridor.stages.items() if corridor else ())
+        },
+        queues={
+            name: wire.QueueProgress(**asdict(queue))
+            for name, queue in (corridor.queues.items() if corridor else ())
+        },
+        batch_caps=dict(reading.batch_caps),
+        live_frames=corridor.live.now if corridor else 0,
+        live_bound=corridor.live.bound if corridor else 0,
+        rss=memory.process,
+        peak_rss=memory.peak,
+        gpu=None
+        if gpu is None
+        else wire.GpuProgress(
+            free=gpu.free,
+            total=gpu.total,
+            utilisation=gpu.utilisation,
+            temperature=gpu.temperature,
+            throttled=gpu.throttled,
+        ),
+    )
+
+
+def _wrong(config: PipelineConfig) -> str | None:
+    """What would make every clip fail."""
+    try:
+        provenance.identity(credentials(config), state_folder())
+    except PipelineError as error:
+        return error.message
+    return None
+
+
+async def _serve(settings: wire.Configure, line: Line, held: tuple[str, ...]) -> None:
+    requests = asyncio.StreamReader(limit=wire.LINE_MAX)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(requests), sys.stdin
+    )
+    worker = Worker(settings, line)
+    line.say(wire.Ready(confined=held, wrong=_wrong(worker.config)))
+    await worker.serve(requests)
+
+
+def _first_line() -> bytes:
+    """A line of stdin, and not a byte more: the rest is for the event loop."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
+        line += byte
+    return line
+
+
+def main() -> None:
+    line = Line()
+    settings = wire.REQUESTS.validate_json(_first_line())
+    assert isinstance(settings, wire.Configure)
+    config = PipelineConfig.model_validate(settings.config)
+    configure(config.log.level, config.log.format)
+    held = confine.confine(settings.address_space)
+    with native_output_logged():
+        asyncio.run(_serve(settings, line, held))
+
+
+if __name__ == "__main__":
+    main()
