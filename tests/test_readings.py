@@ -12,7 +12,7 @@ from sorawm_pipeline.engine import Corridor
 from sorawm_pipeline.engine.virtual import VirtualTime
 from sorawm_pipeline.hardware.gpu import Gpu
 from sorawm_pipeline.hardware.memory import MemorySnapshot
-from sorawm_pipeline.readings import INTERVAL_S, MIB, Readings, no_gpu
+from sorawm_pipeline.readings import INTERVAL_S, MIB, Reading, no_gpu, told
 from tests.engine.fakes import FakeSink, FakeSource, Machine
 
 MEMORY = MemorySnapshot(total=4000 * MIB, available=1500 * MIB, process=600 * MIB, peak=700 * MIB)
@@ -30,10 +30,14 @@ def logged(frames: int, gpu: Gpu | None = None, seconds: float = 1.0) -> list[di
         thread_factory=time.thread,
         clock=time.now,
     )
-    readings = Readings([sink], corridor.snapshot, lambda: gpu, read=lambda: MEMORY)
+
+    def reading() -> Reading:
+        snapshot = corridor.snapshot()
+        caps = {sink.name: sink.cap()}
+        return Reading("cleaning", snapshot.consumed, corridor=snapshot, batch_caps=caps, gpu=gpu)
 
     async def run() -> None:
-        with readings.told():
+        with told(reading, lambda: MEMORY):
             await corridor.run()
         await asyncio.sleep(10 * INTERVAL_S)  # in which nothing more is said
 
@@ -48,6 +52,7 @@ def test_a_long_clip_is_told_of_every_half_minute() -> None:
     assert lines[0] | {"frames": 30} == {
         "event": "running",
         "log_level": "info",
+        "phase": "cleaning",
         "frames": 30,
         "process_mib": 600,
         "free_mib": 1500,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sorawm_pipeline.job import ClipJob, Stages, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
 from sorawm_pipeline.media.frame import Mark
 from sorawm_pipeline.media.provenance import ProvenanceReport
-from sorawm_pipeline.readings import Readings, no_gpu
+from sorawm_pipeline.readings import Reading, no_gpu, told
 from sorawm_pipeline.report import (
     ClipReport,
     DetectorReport,
@@ -70,29 +70,6 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A clip on its way, seen at any moment and not only when a frame comes out.
-
-    Attributes:
-        phase: `preparing`, `cleaning`, `verifying` or `finishing`.
-        frames: frames encoded, or, while verifying, looked at.
-        frames_expected: what the container claims, or None.
-        fps: frames per second so far.
-        corridor: its stages and queues; None before there is one.
-        batch_caps: the batch that each stage after decode would take now.
-        gpu: the newest reading of the GPU in use, None without one.
-    """
-
-    phase: str
-    frames: int = 0
-    frames_expected: int | None = None
-    fps: float = 0.0
-    corridor: CorridorSnapshot | None = None
-    batch_caps: Mapping[str, int] = field(default_factory=dict)
-    gpu: Gpu | None = None
 
 
 class ClipRun:
@@ -225,7 +202,7 @@ class ClipRun:
                 ),
                 on_consumed=self._tell,
             )
-            with Readings(stages.after_decode, corridor.snapshot, warm.gpu).told():
+            with told(self.reading):
                 await corridor.run()
 
     def _log_opened(self) -> None:

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
-from sorawm_pipeline.clip_run import ClipRun, Progress, ProgressCallback, Reading
+from sorawm_pipeline.clip_run import ClipRun, Progress, ProgressCallback
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.readings import Reading
 from sorawm_pipeline.report import ClipReport, DetectReport
 from sorawm_pipeline.warm import WarmDetectors
 

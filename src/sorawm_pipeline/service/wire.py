@@ -117,7 +117,7 @@ class WorkProgress(Message):
 
     Attributes:
         phase: `preparing` (models are loaded too), `cleaning`, `verifying`, `finishing`.
-        frames, frames_expected, fps: as in `clip_run.Reading`.
+        frames, frames_expected, fps: as in `readings.Reading`.
         stages: by name, in order.
         queues: by "from->to", in order.
         batch_caps: by stage.

@@ -13,7 +13,6 @@ import os
 import sys
 from dataclasses import asdict
 
-from sorawm_pipeline.clip_run import Reading
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.hardware.memory import read_memory
@@ -22,6 +21,7 @@ from sorawm_pipeline.logs import configure
 from sorawm_pipeline.media import provenance
 from sorawm_pipeline.native_log import native_output_logged
 from sorawm_pipeline.pipeline import Pipeline
+from sorawm_pipeline.readings import Reading
 from sorawm_pipeline.service import confine, identity, wire
 from sorawm_pipeline.service.inspection import inspect
 from sorawm_pipeline.state import state_folder
