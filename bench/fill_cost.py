@@ -6,8 +6,8 @@ CLIPs show marks. Each is processed in turns, models warm, encoder as by default
 
 - `plain`: decoded and encoded, nothing looked at;
 - `found`: marks found, nothing restored;
-- `whole`: the program as it is, the fill network on every frame;
-- `keys`: the same with the network on every other frame (`inpaint.stride: 2`).
+- `whole`: the program as it is, the fill network on every other frame;
+- `every`: the same with the network on every frame (`inpaint.stride: 1`).
 
 Milliseconds of wall time per frame; `fill` is whole less found, for each marked frame, and `busy`
 is the time in which the stages inpaint and temporal computed, which others' threads lengthen.
@@ -29,7 +29,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {"detect": {"weights": "none"}, "inpaint": {"method": "none"}},
     "found": {"inpaint": {"method": "none"}},
     "whole": {},
-    "keys": {"inpaint": {"stride": 2}},
+    "every": {"inpaint": {"stride": 1}},
 }
 
 
@@ -54,7 +54,7 @@ async def measure(clip: Path, rounds: int) -> dict[str, Any]:
         )
         / frames.marked
         * 1e3
-        for name in ("whole", "keys")
+        for name in ("whole", "every")
     }
     return {
         "clip": clip.name,

@@ -1,6 +1,7 @@
 """Peak memory of a long clip beside that of a short one of the same size.
 
-    python bench/memory.py [--size 704x1280] [--frames 300 3000] [--seed] [--output memory.json]
+    python bench/memory.py [--size 704x1280] [--depth 10] [--frames 300 3000] [--seed]
+        [--output memory.json]
 
 Each clip is cleaned by a process of its own, so that a peak belongs to one clip alone. `idle` is a
 process that has cleaned a clip of a few small frames, and so has all models loaded. With --seed the
@@ -26,8 +27,8 @@ from sorawm_pipeline.demo import MARK_HEIGHT, MARK_WIDTH, blend, draw_mark
 from sorawm_pipeline.media.frame import Box
 
 
-def write_clip(path: Path, width: int, height: int, frames: int) -> None:
-    """A drifting gradient with noise and a turning mark, H.264 at 30 frames per second."""
+def write_clip(path: Path, width: int, height: int, frames: int, depth: int = 8) -> None:
+    """A drifting gradient and a turning mark, H.264 of 8 or 10 bits at 30 frames per second."""
     y, x = np.mgrid[0:height, 0:width]
     scene = np.stack([x * 200 // width, y * 200 // height, (x + y) % 200], axis=-1).astype(np.uint8)
     marks = [draw_mark(turn) for turn in np.linspace(0, 2 * np.pi, 30, endpoint=False)]
@@ -35,7 +36,8 @@ def write_clip(path: Path, width: int, height: int, frames: int) -> None:
         stream = container.add_stream(
             "libx264", rate=30, options={"preset": "ultrafast", "crf": "23"}
         )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p10le" if depth == 10 else "yuv420p"
         for index in range(frames):
             picture = np.roll(scene, 2 * index, axis=1)
             place = Box(24, 40, 24 + MARK_WIDTH, 40 + MARK_HEIGHT)
@@ -84,6 +86,7 @@ def clean(folder: Path, clip: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", default="704x1280")
+    parser.add_argument("--depth", type=int, choices=(8, 10), default=8)
     parser.add_argument("--frames", type=int, nargs="+", default=[300, 3000])
     parser.add_argument("--seed", action="store_true")
     parser.add_argument("--output", type=Path)
@@ -97,7 +100,7 @@ def main() -> None:
         print(f"idle, models loaded: {idle >> 20} MiB")
         for frames in arguments.frames:
             clip = folder / f"{frames}.mp4"
-            write_clip(clip, width, height, frames)
+            write_clip(clip, width, height, frames, arguments.depth)
             report = clean(folder, clip)
             rows.append(
                 {
@@ -118,6 +121,7 @@ def main() -> None:
         found = {
             "machine": platform.platform(),
             "size": arguments.size,
+            "depth": arguments.depth,
             "idle_rss_bytes": idle,
             "clips": rows,
             "seed_rss_bytes": seed,

@@ -1,6 +1,6 @@
 """How fast the program is beside the one it replaces, and beside decoding and encoding alone.
 
-    python bench/performance_test.py --video CLIP [--quick] [--output DIR]
+    python bench/performance_test.py --video CLIP [--quick] [--only NAME...] [--output DIR]
 
 Everything takes turns within each round, models warm; figures are medians over the rounds (7, or 3
 with --quick). CLIP should show marks most of the time. Measured:
@@ -14,7 +14,8 @@ with --quick). CLIP should show marks most of the time. Measured:
 - decoding and encoding alone at the settings of `balanced`: by this program's engine, by PyAV in
   one loop, and by the ffmpeg program if there is one.
 
-DIR gets performance.json (with the environment and all samples), plots, and performance.md.
+DIR gets performance.json (with the environment and all samples), plots, and performance.md. With
+--only, just the variants of these names take turns, such as `--only balanced PyAV` for a long clip.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,6 +45,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+from over_time import plot_trace, traced
 from own_parts import own_fill, own_look
 from seed_program import PUBLISHED, SeedProgram, lama, yolo11s
 from speed_pages import page_of, write_plots
@@ -64,6 +66,14 @@ NOTHING_LOOKED_AT: dict[str, Any] = {
     "temporal": {"window": 0},
 }
 WITH_YOLO11S = "balanced, YOLO11s"
+RATIOS = (
+    ("times as fast as the seed", "seed", "balanced"),
+    ("times as fast as its algorithm with our parts", "seed, own parts", "balanced"),
+    ("the same, both with YOLO11s", "seed, own fill", WITH_YOLO11S),
+    ("share of the speed of PyAV alone", "PyAV", "balanced"),
+    ("the same, performance", "PyAV, performance", "performance"),
+    ("the same, nothing found or filled", "PyAV", "decode and encode"),
+)
 Run = Callable[[], Awaitable[int]]
 
 
@@ -232,7 +242,10 @@ def configurations() -> dict[str, PipelineConfig]:
     }
 
 
-async def measured(clip: Path, rounds: int) -> dict[str, Any]:
+async def measured(
+    clip: Path, rounds: int, only: Sequence[str] = ()
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Figures by variant, and what one more run of `balanced` looked like from inside."""
     found = await Pipeline().detect(clip)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -241,6 +254,7 @@ async def measured(clip: Path, rounds: int) -> dict[str, Any]:
             for name, config in configurations().items()
         }
         variants = Variants(clip, found, folder).made(ours)
+        variants = {name: variants[name] for name in only or variants}
         for number in range(rounds + 1):  # the first warms up
             for label, variant in variants.items():
                 # A pipeline loads its detector on its first run, and keeps it.
@@ -248,9 +262,10 @@ async def measured(clip: Path, rounds: int) -> dict[str, Any]:
                 with patch.object(warm, "Detector", kind):
                     await variant.measure()
                 print(f"{number} of {rounds}: {label} {variant.wall[-1]:.2f} ms", file=sys.stderr)
+        trace = await traced(ours["balanced"], clip)
     for variant in variants.values():
         del variant.wall[0], variant.cpu[0]
-    return {label: variant.figures() for label, variant in variants.items()}
+    return {label: variant.figures() for label, variant in variants.items()}, trace
 
 
 def environment(clip: Path) -> dict[str, Any]:
@@ -286,7 +301,10 @@ def _version(package: str) -> str | None:
 
 
 def ratios(figures: dict[str, Any], cores: int) -> dict[str, float]:
-    """What is promised: the medians of each round's ratios, since a machine's pace changes."""
+    """What is promised: the medians of each round's ratios, since a machine's pace changes.
+
+    Those whose variants were not measured are left out.
+    """
 
     def median(over: list[float], under: list[float]) -> float:
         return statistics.median(a / b for a, b in zip(over, under, strict=True))
@@ -295,17 +313,15 @@ def ratios(figures: dict[str, Any], cores: int) -> dict[str, float]:
         samples: list[float] = figures[name]["samples"]["wall"]
         return samples
 
-    balanced = wall("balanced")
-    bound = [cpu / cores for cpu in figures["balanced"]["samples"]["cpu"]]
-    return {
-        "times as fast as the seed": median(wall("seed"), balanced),
-        "times as fast as its algorithm with our parts": median(wall("seed, own parts"), balanced),
-        "the same, both with YOLO11s": median(wall("seed, own fill"), wall(WITH_YOLO11S)),
-        "share of the speed of PyAV alone": median(wall("PyAV"), balanced),
-        "the same, performance": median(wall("PyAV, performance"), wall("performance")),
-        "the same, nothing found or filled": median(wall("PyAV"), wall("decode and encode")),
-        "share of the bound that the CPU time sets": median(bound, balanced),
+    told = {
+        label: median(wall(over), wall(under))
+        for label, over, under in RATIOS
+        if over in figures and under in figures
     }
+    if "balanced" in figures:
+        bound = [cpu / cores for cpu in figures["balanced"]["samples"]["cpu"]]
+        told["share of the bound that the CPU time sets"] = median(bound, wall("balanced"))
+    return told
 
 
 def main() -> None:
@@ -314,11 +330,12 @@ def main() -> None:
     )
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="3 rounds")
+    parser.add_argument("--only", nargs="+", default=[], help="names of variants")
     parser.add_argument("--output", type=Path, default=Path("performance"))
     arguments = parser.parse_args()
     rounds = 3 if arguments.quick else 7
     before = environment(arguments.video)
-    figures = asyncio.run(measured(arguments.video, rounds))
+    figures, trace = asyncio.run(measured(arguments.video, rounds, arguments.only))
     result = {
         "environment": before,
         "rounds": rounds,
@@ -327,7 +344,10 @@ def main() -> None:
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "performance.json").write_text(json.dumps(result, indent=1) + "\n")
-    write_plots(result, arguments.output)
+    (arguments.output / "over-time.json").write_text(json.dumps(trace) + "\n")
+    plot_trace(trace, arguments.output / "over-time.png")
+    if not arguments.only:
+        write_plots(result, arguments.output)
     page = page_of(result)
     (arguments.output / "performance.md").write_text(page)
     print(page)
