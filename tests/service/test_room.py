@@ -72,7 +72,7 @@ async def test_a_full_disk_pauses_the_queue_and_fails_nothing(
         assert "disk" in daemon.status().paused
         free[0] = 1000
         running = await house.until(lambda job: job.state is JobState.RUNNING and free[0] == 1000)
-        while not house.progress_of(running.id):  # noqa: ASYNC110 - told by events
+        while not house.progress_of(running.id):
             await house.turn()
         position = len(house.seen)
         free[0] = 40  # less than half: a running job is stopped, and put back
