@@ -116,6 +116,7 @@ class Scene:
             time.sleep(0.2)
         self.daemon.send_signal(signal.SIGTERM)
         self.daemon.wait(timeout=60)
+        self.log.close()
 
 
 def crash(kills: int, folder: Path, seed: int) -> Found:

@@ -140,6 +140,7 @@ def fuzz(files: int, folder: Path, seed: int) -> dict[str, object]:
         died = daemon.poll()
         daemon.terminate()
         daemon.wait(timeout=60)
+        log.close()
     with Ledger(ledger_path) as ledger:
         counts, failures = ledger.counts(), ledger.failures()
         bad = ledger.jobs([JobState.QUARANTINED], limit=1_000_000)

@@ -87,6 +87,7 @@ def soak(minutes: float, jobs: int, idle_s: float, folder: Path) -> dict[str, ob
     finally:
         daemon.terminate()
         daemon.wait(timeout=60)
+        log.close()
     with Ledger(ledger_path) as ledger:
         done = ledger.counts()[JobState.DONE]
     return {

@@ -13,8 +13,9 @@ import pytest
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.service.daemon import Daemon
-from sorawm_pipeline.service.events import Event, JobChanged
+from sorawm_pipeline.service.events import Event, JobChanged, JobProgress
 from sorawm_pipeline.service.jobs import Job, JobState
+from sorawm_pipeline.service.ledger import Ledger
 
 STUB = Path(__file__).with_name("stub_worker.py")
 PATIENCE_S = 30.0
@@ -79,9 +80,11 @@ class House:
         path.write_text(text)
         return path
 
-    async def until(self, what: Callable[[Job], bool], number: int | None = None) -> Job:
-        """The first change of a job, also one that was seen already, that `what` is true of."""
-        position = 0
+    async def until(
+        self, what: Callable[[Job], bool], number: int | None = None, after: int = 0
+    ) -> Job:
+        """The first change of a job that `what` is true of, from the event `after` on."""
+        position = after
         while True:
             while position < len(self.seen):
                 event = self.seen[position]
@@ -90,7 +93,19 @@ class House:
                     continue
                 if what(event.job):
                     return event.job
-            await asyncio.sleep(0.005)
+            await self.turn()
+
+    async def turn(self) -> None:
+        """Let the daemon work for a moment."""
+        await asyncio.sleep(0.005)
+
+    def progress_of(self, number: int) -> list[JobProgress]:
+        return [e for e in self.seen if isinstance(e, JobProgress) and e.job == number]
+
+    def jobs(self) -> list[Job]:
+        """What the ledger says when no daemon runs."""
+        with Ledger(self.folder / "ledger.sqlite3") as ledger:
+            return ledger.jobs()
 
     async def ended(self, name: str) -> Job:
         """The job of a file, when it has ended."""

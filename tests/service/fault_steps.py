@@ -71,8 +71,8 @@ async def work(folder: Path, reasons: set[str]) -> None:
     endings = Endings(config, folder / "in", shared, lambda: False)
     keep = shared.books.keep
     await keep(lambda ledger: ledger.recover(2.0))
-    for job in await keep(lambda ledger: ledger.unsettled()):
-        await endings.finish(job)
+    for left in await keep(lambda ledger: ledger.unsettled()):
+        await endings.finish(left)
     claims = 0
     while True:
         claim = f"{os.getpid()} {claims}"
