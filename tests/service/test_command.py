@@ -113,7 +113,9 @@ def test_a_folder_is_watched_until_a_signal(service: Service, capsys: Say) -> No
     assert cli.call(["jobs", "list", str(service.yaml), "--json"]) == 0
     jobs = {job["source"].rsplit("/")[-1]: job for job in json.loads(capsys.readouterr().out)}
     assert {name: job["state"] for name, job in jobs.items()} == {
-        "first.mp4": "done", "second.mkv": "done", "bad.mp4": "quarantined",
+        "first.mp4": "done",
+        "second.mkv": "done",
+        "bad.mp4": "quarantined",
     }
     bad = str(jobs["bad.mp4"]["id"])
     assert cli.call(["jobs", "show", bad, str(service.yaml)]) == 0
