@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sorawm_pipeline.config import InputConfig, PipelineConfig
 from sorawm_pipeline.errors import DeviceError
@@ -269,18 +269,17 @@ async def test_a_delete_in_the_middle(world: World) -> None:
     assert world.eyes.looked == []
 
 
-async def test_an_unreadable_file_is_told_once_and_taken_in_later(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
+async def test_an_unreadable_file_is_told_once_and_taken_in_later(world: World) -> None:
     world.eyes.closed.add("a.mp4")
     world.write("a.mp4", b"film end")
-    await world.look()
-    for _ in range(5):
-        await world.wait(60)
+    with capture_logs() as lines:
         await world.look()
+        for _ in range(5):
+            await world.wait(60)
+            await world.look()
     assert await world.jobs() == {}
-    assert [record.getMessage() for record in caplog.records] == ["cannot be looked at"]
+    told = [line["event"] for line in lines if line["log_level"] == "warning"]
+    assert told == ["cannot be looked at"]
     assert 3 <= len(world.eyes.looked) <= 10
     world.eyes.closed.clear()
     await world.wait(3600)
