@@ -48,8 +48,8 @@ class Service:
     def start(self, *words: object) -> None:
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "sorawm_pipeline", "run", self.yaml),
-                *("--watch", self.inbox, "--output", self.outbox, *map(str, words)),
+                *(sys.executable, "-m", "sorawm_pipeline", "run", str(self.yaml)),
+                *map(str, ("--watch", self.inbox, "--output", self.outbox, *words)),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
