@@ -45,7 +45,6 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
-from over_time import plot_trace, traced
 from own_parts import own_fill, own_look
 from seed_program import PUBLISHED, SeedProgram, lama, yolo11s
 from speed_pages import page_of, write_plots
@@ -242,10 +241,7 @@ def configurations() -> dict[str, PipelineConfig]:
     }
 
 
-async def measured(
-    clip: Path, rounds: int, only: Sequence[str] = ()
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Figures by variant, and what one more run of `balanced` looked like from inside."""
+async def measured(clip: Path, rounds: int, only: Sequence[str] = ()) -> dict[str, Any]:
     found = await Pipeline().detect(clip)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -262,10 +258,9 @@ async def measured(
                 with patch.object(warm, "Detector", kind):
                     await variant.measure()
                 print(f"{number} of {rounds}: {label} {variant.wall[-1]:.2f} ms", file=sys.stderr)
-        trace = await traced(ours["balanced"], clip)
     for variant in variants.values():
         del variant.wall[0], variant.cpu[0]
-    return {label: variant.figures() for label, variant in variants.items()}, trace
+    return {label: variant.figures() for label, variant in variants.items()}
 
 
 def environment(clip: Path) -> dict[str, Any]:
@@ -335,7 +330,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rounds = 3 if arguments.quick else 7
     before = environment(arguments.video)
-    figures, trace = asyncio.run(measured(arguments.video, rounds, arguments.only))
+    figures = asyncio.run(measured(arguments.video, rounds, arguments.only))
     result = {
         "environment": before,
         "rounds": rounds,
@@ -344,8 +339,6 @@ def main() -> None:
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "performance.json").write_text(json.dumps(result, indent=1) + "\n")
-    (arguments.output / "over-time.json").write_text(json.dumps(trace) + "\n")
-    plot_trace(trace, arguments.output / "over-time.png")
     if not arguments.only:
         write_plots(result, arguments.output)
     page = page_of(result)

@@ -26,6 +26,8 @@ def commands(video: Path, output: Path, *, quick: bool) -> Iterator[list[str]]:
         return ["--output", str(output / name)]
 
     yield ["performance_test.py", "--video", str(video), "--output", str(output), *short]
+    inside = ["--plot", str(output / "over-time.png")]
+    yield ["over_time.py", "--video", str(video), *result("over-time.json"), *inside]
     yield ["fill_cost.py", str(video), *result("fill-cost.json")]
     yield ["runtimes.py", *result("runtimes.json")]
     yield ["engine_overhead.py", *result("engine-overhead.json"), *short]
