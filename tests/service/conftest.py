@@ -64,7 +64,7 @@ class House:
             group.create_task(listen())
             await ready.wait()
             running = group.create_task(daemon.run())
-            while not hasattr(daemon, "_slots"):
+            while not daemon._slots:
                 await asyncio.sleep(0.005)
                 if running.done():
                     running.result()

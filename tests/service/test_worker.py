@@ -13,13 +13,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from sorawm_pipeline.config import DetectConfig, LogConfig, PipelineConfig, ProvenanceConfig
 from sorawm_pipeline.errors import ConfigError, DeviceError, InputError
-from sorawm_pipeline.service import identity, inspection, wire
+from sorawm_pipeline.service import confine, identity, inspection, wire, worker_main
 from sorawm_pipeline.service.worker import PROGRAM, Bounds, WorkerProcess
 from tests.clips import Clip, audio_only, rgb
 
@@ -110,7 +111,7 @@ async def test_damage_that_libav_calls_an_input_output_error_is_the_file_s(
     look = wire.Inspect(source=bad, last=True)
     assert inspection.inspect(look, CONFIG).verdict == "broken"
 
-    def read(path: Path) -> None:
+    def read(path: Path, tell: object = None) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(identity, "read", read)
@@ -129,6 +130,31 @@ async def test_a_file_that_is_being_written_is_not_whole_yet(
         assert "still writing" in found.failure.message
         assert (await worker.inspect(clip, last=True)).verdict == "whole"
     assert (await worker.inspect(clip, last=False)).verdict == "whole"
+
+
+async def test_reading_a_long_file_is_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = Clip().write(tmp_path / "clip.mp4")
+    monkeypatch.setattr(identity, "BLOCK", 1000)
+    told: list[int] = []
+    assert identity.source(clip, told.append) is not None
+    assert told[:2] == [1000, 2000]
+    assert told[-1] == clip.stat().st_size
+    said: list[wire.Message] = []
+
+    class Line:
+        def say(self, message: wire.Message) -> None:
+            said.append(message)
+
+    line: Any = Line()
+    monkeypatch.setattr(worker_main, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(confine, "limit_cpu", lambda _: None)
+    settings = wire.Configure(config=CONFIG.model_dump(mode="json"), address_space=None, cpu_s=9.0)
+    worker = worker_main.Worker(settings, line)
+    assert worker._inspect(wire.Inspect(source=clip, last=False)).verdict == "whole"
+    moved = [message.moved for message in said if isinstance(message, wire.WorkProgress)]
+    assert len({str(step) for step in moved}) == len(told)
 
 
 async def test_names_of_any_bytes(worker: WorkerProcess, tmp_path: Path) -> None:

@@ -123,6 +123,9 @@ class Daemon:
         self._gate = Gate(self._queue_changed)
         self._stopping = False
         self._timers: list[asyncio.TimerHandle] = []
+        self._slots: list[Slot] = []
+        self._intake: Intake | None = None
+        self._watch: Watch | None = None
         self._task: asyncio.Task[Any] | None = None
 
     # running
@@ -197,8 +200,6 @@ class Daemon:
         ]
         for slot in self._slots:
             slot.stopping = self._stopping
-        self._intake: Intake | None = None
-        self._watch: Watch | None = None
         if self._scope is not None:
             self._intake = Intake(
                 config, self._scope, self.output, self._inspector, shared, self._endings
@@ -247,7 +248,7 @@ class Daemon:
             self.stop_now()
             return
         self._stopping = True
-        for slot in getattr(self, "_slots", ()):
+        for slot in self._slots:
             slot.stopping = True
         self._bell.ring()
         self._later(GRACE_S, self.stop_now)
@@ -258,8 +259,8 @@ class Daemon:
             self.stop()
         for slot in self._slots:
             slot.interrupt("stop")
-        assert self._task is not None
-        self._later(HURRY_S, self._task.cancel)
+        if self._task is not None:
+            self._later(HURRY_S, self._task.cancel)
 
     def reload(self, config: PipelineConfig) -> None:
         """Go on with another configuration, as far as that is possible while running.

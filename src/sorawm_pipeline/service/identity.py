@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from sorawm_pipeline.service.jobs import Fingerprint, Result, Source
@@ -29,8 +30,16 @@ def of_status(status: os.stat_result) -> Fingerprint:
     return Fingerprint(status.st_size, status.st_mtime_ns)
 
 
-def read(path: Path) -> tuple[Fingerprint, str] | None:
+def no_news(done: int) -> None:
+    """For those who do not want to know how far reading has got."""
+
+
+def read(path: Path, tell: Callable[[int], None] = no_news) -> tuple[Fingerprint, str] | None:
     """Fingerprint and SHA-256 of a file; None if it changed meanwhile or is no regular file.
+
+    Args:
+        path: of the file; a link is refused.
+        tell: called again and again with the number of bytes read so far.
 
     Raises:
         OSError: it cannot be read.
@@ -41,27 +50,30 @@ def read(path: Path) -> tuple[Fingerprint, str] | None:
         if not stat.S_ISREG(before.st_mode):
             return None
         digest = hashlib.sha256()
+        done = 0
         while block := file.read(BLOCK):
             digest.update(block)
+            done += len(block)
+            tell(done)
         if of_status(os.fstat(descriptor)) != of_status(before):
             return None
         return of_status(before), digest.hexdigest()
 
 
-def source(path: Path) -> Source | None:
+def source(path: Path, tell: Callable[[int], None] = no_news) -> Source | None:
     """A file as a job's source; None if it changed while it was read. Raises as `read`."""
-    found = read(path)
+    found = read(path, tell)
     return None if found is None else Source(path, *found)
 
 
-def result(path: Path) -> Result | None:
+def result(path: Path, tell: Callable[[int], None] = no_news) -> Result | None:
     """A file as a job's result; None if it is missing or changed while it was read.
 
     Raises:
         OSError: it cannot be read.
     """
     try:
-        found = read(path)
+        found = read(path, tell)
     except FileNotFoundError:
         return None
     return None if found is None else Result(*found)

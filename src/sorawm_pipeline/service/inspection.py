@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,10 +22,19 @@ PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 STILL_WRITTEN = wire.FailureTold(kind="unreadable", message="another program is still writing it")
 
 
-def inspect(order: wire.Inspect, config: PipelineConfig) -> wire.Inspected:
+def inspect(
+    order: wire.Inspect,
+    config: PipelineConfig,
+    tell: Callable[[int], None] = identity.no_news,
+) -> wire.Inspected:
     """Look at a file: decode one frame, then read all of it for its digest.
 
     The second only if it is whole or will not be looked at again.
+
+    Args:
+        order: which file.
+        config: whose limits hold.
+        tell: called with the number of bytes read so far.
     """
     limits = Limits.of(config.decode.limits)
     try:
@@ -37,7 +47,7 @@ def inspect(order: wire.Inspect, config: PipelineConfig) -> wire.Inspected:
         if error is not None and not order.last:
             failure, opens = _told(error), _opens(order.source, limits)
             return wire.Inspected(verdict="broken", failure=failure, opens=opens)
-        found = identity.source(order.source)
+        found = identity.source(order.source, tell)
     except OSError as refusal:
         if refusal.errno == errno.ENOENT:
             return wire.Inspected(verdict="changed")

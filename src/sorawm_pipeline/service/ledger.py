@@ -39,6 +39,16 @@ from sorawm_pipeline.service.jobs import (
 BUSY_S = 10.0
 """How long a write waits for another process's."""
 
+COLUMNS = ", ".join(
+    (
+        *("id", "token", "state", "path", "size", "mtime_ns", "digest", "output", "overwrite"),
+        *("attempts", "interruptions", "not_before", "kind", "stage", "message", "same_as"),
+        *("result_size", "result_mtime_ns", "result_digest", "settled"),
+        *("created", "started", "ended"),
+    )
+)
+"""All that a list of jobs needs: not the reports, which are long."""
+
 PATIENT_INTERRUPTIONS = 3
 """Jobs that the daemon died under this often wait behind the others, lest one stops all."""
 
@@ -84,7 +94,10 @@ class Ledger:
         """Those files that have no job, or changed since; a job that was gone does not count."""
         found = []
         for path, fingerprint in seen:
-            row = self._row("path = ? AND current", os.fsencode(path))
+            row = self._db.execute(
+                "SELECT state, size, mtime_ns FROM jobs WHERE path = ? AND current",
+                (os.fsencode(path),),
+            ).fetchone()
             if row is None or row["state"] == JobState.GONE or rows.fingerprint(row) != fingerprint:
                 found.append(path)
         return found
@@ -286,7 +299,8 @@ class Ledger:
         wanted = list(states) or list(JobState)
         marks = ", ".join("?" * len(wanted))
         found = self._db.execute(
-            f"SELECT * FROM jobs WHERE state IN ({marks}) AND id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - only question marks
+            f"SELECT {COLUMNS} FROM jobs WHERE state IN ({marks}) AND id < ?"  # noqa: S608 - only question marks
+            " ORDER BY id DESC LIMIT ?",
             (*wanted, before if before is not None else 1 << 62, limit),
         )
         return [rows.job(row) for row in found]
@@ -304,7 +318,8 @@ class Ledger:
     def unsettled(self) -> list[Job]:
         """Jobs whose result is to be given its name, or whose end is to be finished."""
         found = self._db.execute(
-            "SELECT * FROM jobs WHERE state = ? OR NOT settled ORDER BY id", (JobState.STAGED,)
+            f"SELECT {COLUMNS} FROM jobs WHERE state = ? OR NOT settled ORDER BY id",  # noqa: S608 - constant
+            (JobState.STAGED,),
         )
         return [rows.job(row) for row in found]
 

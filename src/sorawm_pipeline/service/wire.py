@@ -116,7 +116,8 @@ class WorkProgress(Message):
     """How a worker's clip is doing, once a second.
 
     Attributes:
-        phase: `preparing` (models are loaded too), `cleaning`, `verifying`, `finishing`.
+        phase: `preparing` (models are loaded too), `cleaning`, `verifying`, `finishing`,
+            `reading` (the result, for its digest; `frames` are bytes then).
         frames, frames_expected, fps: as in `readings.Reading`.
         stages: by name, in order.
         queues: by "from->to", in order.

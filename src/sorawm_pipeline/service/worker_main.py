@@ -9,8 +9,11 @@ when stdin does. Models stay loaded from one clip to the next.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 
 from sorawm_pipeline.config import PipelineConfig
@@ -73,6 +76,13 @@ class Worker:
                 work.cancel()
 
     async def _clean(self, order: wire.Clean) -> None:
+        try:
+            await self._clean_and_say(order)
+        finally:
+            # Cycles keep codecs, and each of those its threads, until somebody collects them.
+            gc.collect()
+
+    async def _clean_and_say(self, order: wire.Clean) -> None:
         confine.limit_file_size(order.max_bytes)
         try:
             async with asyncio.TaskGroup() as group:
@@ -86,7 +96,7 @@ class Worker:
             told = wire.FailureTold(**report.error.model_dump())
             self._line.say(wire.Cleaned(outcome="failed", failure=told))
             return
-        result = identity.result(order.output)
+        result = identity.result(order.output, self._told("reading"))
         if result is None:
             told = wire.FailureTold(kind="output", message=f"{order.output.name} has disappeared")
             self._line.say(wire.Cleaned(outcome="failed", failure=told))
@@ -115,7 +125,20 @@ class Worker:
 
     def _inspect(self, order: wire.Inspect) -> wire.Inspected:
         confine.limit_cpu(self._settings.cpu_s)
-        return inspect(order, self.config)
+        return inspect(order, self.config, self._told("inspecting"))
+
+    def _told(self, phase: str) -> Callable[[int], None]:
+        """Says once a second how many bytes have been read, so that nobody takes it for stuck."""
+        told = time.monotonic()
+
+        def tell(done: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_S:
+                told = time.monotonic()
+                confine.limit_cpu(self._settings.cpu_s)
+                self._line.say(_progress(Reading(phase, frames=done)))
+
+        return tell
 
 
 def _progress(reading: Reading) -> wire.WorkProgress:
