@@ -116,7 +116,6 @@ class Scene:
             time.sleep(0.2)
         self.daemon.send_signal(signal.SIGTERM)
         self.daemon.wait(timeout=60)
-        self.log.close()
 
 
 def crash(kills: int, folder: Path, seed: int) -> Found:
@@ -126,6 +125,20 @@ def crash(kills: int, folder: Path, seed: int) -> Found:
     scene, found = Scene(folder), Found()
     names: list[str] = []
     scene.start()
+    try:
+        _kill_again_and_again(scene, found, names, kills)
+        scene.finish(len(names))
+    finally:
+        assert scene.daemon is not None
+        scene.daemon.kill()
+        scene.daemon.wait()
+        scene.log.close()
+    judge(scene, names, found)
+    found.seconds = round(time.monotonic() - began, 1)
+    return found
+
+
+def _kill_again_and_again(scene: Scene, found: Found, names: list[str], kills: int) -> None:
     while found.kills < kills:
         while len(names) < len(scene.stamps) + BACKLOG:
             names.append(f"{len(names)}.mp4")
@@ -140,10 +153,6 @@ def crash(kills: int, folder: Path, seed: int) -> Found:
         if which == "daemon":
             scene.look(found)
             scene.start()
-    scene.finish(len(names))
-    judge(scene, names, found)
-    found.seconds = round(time.monotonic() - began, 1)
-    return found
 
 
 def judge(scene: Scene, names: list[str], found: Found) -> None:
@@ -187,6 +196,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="an empty folder to keep everything in")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the daemon ends too
     with tempfile.TemporaryDirectory() as temporary:
         folder = words.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -182,6 +183,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="an empty folder to keep everything in")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the daemon ends too
     with tempfile.TemporaryDirectory() as temporary:
         folder = words.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -147,6 +148,7 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, help="a PNG to draw")
     parser.add_argument("--samples", type=Path, help="a JSON file for every sample")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the daemon ends too
     with tempfile.TemporaryDirectory() as temporary:
         os.environ.setdefault("XDG_STATE_HOME", f"{temporary}/state")
         found = soak(words.minutes, words.jobs, words.idle, Path(temporary))
