@@ -56,8 +56,8 @@ LOST = 200.0
 STANDING = 0.3
 """Mean squared change of the ring below which a scene stands, without looking for motion."""
 
-SPARSE = np.s_[::2, ::2]
-"""The samples that tell misfit, which is averaged over many anyway."""
+SAMPLED = 3
+"""Distance in pixels of the samples that tell the noise."""
 
 STILL = 0.05
 """Way in pixels below which nothing is moved yet: each movement blurs a little."""
@@ -123,24 +123,28 @@ def doubted(carried: Sight, here: Sight) -> Sight:
 
     Only samples that no mark covers are evidence: a fill may err more than it says.
     """
-    known = here.variance[SPARSE] <= KNOWN
-    ring = known.astype(np.float32)
-    misfit = carried.luma[SPARSE] - here.luma[SPARSE]
+    ring = (here.variance <= KNOWN).astype(np.float32)
+    misfit = carried.luma - here.luma
     misfit *= misfit
-    seen = misfit[known]
+    some = slice(None, None, SAMPLED)
+    seen = misfit[some, some][ring[some, some] > 0]
     grain = min(middle(seen) / 0.455, GRAIN) if seen.size else 0.0  # chi-square's median
-    chance = here.variance[SPARSE] + carried.variance[SPARSE]
+    chance = here.variance + carried.variance
     chance += np.float32(grain)
     chance *= np.float32(EXPECTED)
     misfit -= chance
     misfit *= ring
     np.maximum(misfit, 0, out=misfit)
     usual = float(misfit.sum()) / max(float(ring.sum()), 1.0)
-    near, weight = (cv2.GaussianBlur(plane, (0, 0), SPREAD / 2) for plane in (misfit, ring))
+    high, wide = ring.shape
+    half = ((wide + 1) // 2, (high + 1) // 2)
+    near, weight = (
+        cv2.GaussianBlur(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), (0, 0), SPREAD / 2)
+        for plane in (misfit, ring)
+    )
     near += np.float32(FAR * usual)
     near /= weight + np.float32(FAR)
     near *= 1 + near / np.float32(LOST)
-    high, wide = carried.variance.shape
     excess = cv2.resize(near, (wide, high))
     excess += carried.variance
     return Sight(carried.luma, carried.chroma, excess)
