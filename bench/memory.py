@@ -1,7 +1,10 @@
 """Peak memory of a long clip beside that of a short one of the same size.
 
-    python bench/memory.py [--size 704x1280] [--depth 10] [--frames 300 3000] [--seed]
+    python bench/memory.py [--size 704x1280] [--depth 10] [--rate 30] [--frames 300 3000] [--seed]
         [--output memory.json]
+
+Half an hour is `--size 256x144 --frames 300 54000`, ten hours of a slow camera
+`--size 256x144 --rate 1 --frames 300 36000`.
 
 Each clip is cleaned by a process of its own, so that a peak belongs to one clip alone. `idle` is a
 process that has cleaned a clip of a few small frames, and so has all models loaded. With --seed the
@@ -27,14 +30,16 @@ from sorawm_pipeline.demo import MARK_HEIGHT, MARK_WIDTH, blend, draw_mark
 from sorawm_pipeline.media.frame import Box
 
 
-def write_clip(path: Path, width: int, height: int, frames: int, depth: int = 8) -> None:
-    """A drifting gradient and a turning mark, H.264 of 8 or 10 bits at 30 frames per second."""
+def write_clip(
+    path: Path, width: int, height: int, frames: int, depth: int = 8, rate: int = 30
+) -> None:
+    """A drifting gradient and a turning mark, H.264 of 8 or 10 bits at `rate` per second."""
     y, x = np.mgrid[0:height, 0:width]
     scene = np.stack([x * 200 // width, y * 200 // height, (x + y) % 200], axis=-1).astype(np.uint8)
     marks = [draw_mark(turn) for turn in np.linspace(0, 2 * np.pi, 30, endpoint=False)]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
-            "libx264", rate=30, options={"preset": "ultrafast", "crf": "23"}
+            "libx264", rate=rate, options={"preset": "ultrafast", "crf": "23"}
         )
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p10le" if depth == 10 else "yuv420p"
@@ -43,7 +48,7 @@ def write_clip(path: Path, width: int, height: int, frames: int, depth: int = 8)
             place = Box(24, 40, 24 + MARK_WIDTH, 40 + MARK_HEIGHT)
             blend(picture, marks[index % len(marks)], place)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 30)
+            frame.pts, frame.time_base = index, Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -87,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", default="704x1280")
     parser.add_argument("--depth", type=int, choices=(8, 10), default=8)
+    parser.add_argument("--rate", type=int, default=30, help="frames per second")
     parser.add_argument("--frames", type=int, nargs="+", default=[300, 3000])
     parser.add_argument("--seed", action="store_true")
     parser.add_argument("--output", type=Path)
@@ -100,7 +106,7 @@ def main() -> None:
         print(f"idle, models loaded: {idle >> 20} MiB")
         for frames in arguments.frames:
             clip = folder / f"{frames}.mp4"
-            write_clip(clip, width, height, frames, arguments.depth)
+            write_clip(clip, width, height, frames, arguments.depth, arguments.rate)
             report = clean(folder, clip)
             rows.append(
                 {
@@ -122,6 +128,7 @@ def main() -> None:
             "machine": platform.platform(),
             "size": arguments.size,
             "depth": arguments.depth,
+            "rate": arguments.rate,
             "idle_rss_bytes": idle,
             "clips": rows,
             "seed_rss_bytes": seed,
