@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sorawm_pipeline import Pipeline, PipelineConfig
@@ -55,3 +57,25 @@ async def test_a_device_that_fails_to_give_it_back_is_not_lent_again(
         with pytest.raises((PipelineError, RuntimeError), match="lost"):
             await pipeline.process(source, tmp_path / "out.mp4")
         assert detectors[0].closed
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("detectors", "no_collector")
+async def test_a_finished_clip_leaves_no_thread_behind_even_without_the_garbage_collector(
+    make_clip: Callable[[str, Clip], Path], tmp_path: Path
+) -> None:
+    config = PipelineConfig.model_validate({"inpaint": {"method": "membrane"}})
+    source = make_clip("clip.mp4", Clip(frames=4))
+    threads = []
+    async with Pipeline(config) as pipeline:
+        for number in range(4):
+            await pipeline.process(source, tmp_path / f"{number}.mp4")
+            threads.append(psutil.Process().num_threads())
+    assert threads[-1] == threads[0]

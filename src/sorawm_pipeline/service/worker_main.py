@@ -79,7 +79,7 @@ class Worker:
         try:
             await self._clean_and_say(order)
         finally:
-            # Cycles keep codecs, and each of those its threads, until somebody collects them.
+            # A picture whose side data were read is in a cycle with them: it would stay for long.
             gc.collect()
 
     async def _clean_and_say(self, order: wire.Clean) -> None:

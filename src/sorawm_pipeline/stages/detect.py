@@ -59,7 +59,7 @@ class Detect:
         )
         self._regions = regions
         self._masks = Masks(clip.layout.depth)
-        self._reformatter = VideoReformatter()  # one for all looks: a scaler is costly to build
+        self._scaler: VideoReformatter
         self._waiting: deque[Frame] = deque()
         self._unsettled: dict[int, Frame] = {}
         self.held = self.held_for(stride, window)
@@ -80,7 +80,7 @@ class Detect:
         return self._batch_cap.cap()
 
     def open(self) -> None:
-        pass
+        self._scaler = VideoReformatter()  # one for all looks: it is costly to build
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
         self._waiting.extend(batch)
@@ -98,6 +98,7 @@ class Detect:
     def close(self) -> None:
         self._waiting.clear()
         self._unsettled.clear()
+        del self._scaler  # its threads end with it, not when this stage is collected as garbage
 
     def _settled(self, upto: int) -> list[Marks]:
         ready: list[Marks] = []
@@ -134,7 +135,7 @@ class Detect:
 
     def _small(self, frame: Frame) -> NDArray[np.uint8]:
         width, height = self._stored_size
-        small = self._reformatter.reformat(frame.picture, width, height, "rgb24")
+        small = self._scaler.reformat(frame.picture, width, height, "rgb24")
         return self._clip.display.upright(np.asarray(small.to_ndarray(), np.uint8))
 
     def _mark(self, found: Detection) -> Mark:
