@@ -88,7 +88,7 @@ CONTRACT = """
   "detector": {"frames_inferred": 300, "runtime": "onnxruntime", "device": "cpu",
                "weights_sha256": "ab"},
   "inpainter": {"method": "telea", "runtime": "opencv", "device": "cpu", "weights_sha256": null,
-                "fallback": null},
+                "precision": null, "fallback": null},
   "encoder": {"codec": "libx264", "hardware": false,
               "tried": [{"codec": "h264_nvenc", "error": "no driver"}], "left_out": []},
   "marks": [{"first_frame": 0, "last_frame": 65, "box": [36, 112, 186, 163], "confidence": 0.9,

@@ -292,6 +292,7 @@ class ClipRun:
                 method=stages.inpainter.method,
                 runtime=stages.inpainter.runtime,
                 device=stages.inpainter.device,
+                precision=getattr(stages.inpainter, "precision", None),
                 weights_sha256=stages.inpainter.weights_sha256,
                 fallback=getattr(stages.inpainter, "fallback", None),
             ),

@@ -83,12 +83,13 @@ class DetectorReport(_Model):
 
 
 class InpainterReport(_Model):
-    """How marks were filled; `fallback` says why not in the fastest runtime, if so."""
+    """How marks were filled; `fallback` says why in no faster form than the plain one, if so."""
 
     method: Text
     runtime: Text
     device: Text
     weights_sha256: Text | None = None
+    precision: Text | None = None
     fallback: Text | None = None
 
 

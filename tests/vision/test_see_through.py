@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sorawm_pipeline.media.frame import Box, Plane
 from sorawm_pipeline.media.patch import OPAQUE
 from sorawm_pipeline.media.planes import layout_of
-from sorawm_pipeline.vision.cpu_networks import OnnxNetwork
+from sorawm_pipeline.vision.cpu_networks import OnnxNetwork, Precision
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import Hole, Region, plain_inpainter
 from sorawm_pipeline.vision.see_through import (
@@ -34,6 +34,7 @@ class Told:
     """A network that answers what it is told, whatever it sees."""
 
     runtime = "onnxruntime"
+    precision: Precision = "fp32"
     sha256 = "0" * 64
 
     def __init__(self, answer: Floats, failures: int = 0) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sorawm_pipeline.media.frame import Box, Patch
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout
-from sorawm_pipeline.vision.cpu_networks import fastest
+from sorawm_pipeline.vision.cpu_networks import Precision, fastest
 from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import (
@@ -30,7 +30,7 @@ from sorawm_pipeline.vision.restore import (
     Region,
     in_groups,
 )
-from sorawm_pipeline.vision.weights import Weights, builtin_weights
+from sorawm_pipeline.vision.weights import Weights, builtin_files, builtin_weights
 
 Floats = NDArray[np.float32]
 
@@ -89,6 +89,7 @@ class Network(Protocol):
     @property
     def runtime(self) -> str: ...
 
+    precision: Precision
     sha256: str
 
     def __call__(self, batch: Floats) -> Floats: ...
@@ -110,7 +111,9 @@ class TorchNetwork:
         network = UNet(inputs, outputs)
         network.load_state_dict(state)
         self._torch = torch
-        self._type = torch.float16 if half and device.startswith("cuda") else torch.float32
+        halved = half and device.startswith("cuda")
+        self.precision: Precision = "fp16" if halved else "fp32"
+        self._type = torch.float16 if halved else torch.float32
         network = network.eval().to(device=device, dtype=self._type)
         network = network.to(memory_format=torch.channels_last)
         self._network: Any = torch.compile(network, dynamic=True) if compile else network
@@ -159,7 +162,9 @@ def load_networks(
             network: Network = TorchNetwork(weights, device, half=half, compile=compile)
             network(sample)  # the first call is slow
         else:
-            network, fallback = fastest(builtin_weights("onnx", name), sample, threads)
+            plain = builtin_weights("onnx", name)
+            int8 = builtin_weights("int8", name) if (name, "int8") in builtin_files() else None
+            network, fallback = fastest(plain, sample, threads, int8)
         networks.append(network)
     matte, fill = networks
     return Networks(matte, fill, device, fallback)
@@ -204,6 +209,7 @@ class SeeThrough:
         self._places: dict[Box, _Place] = {}
         self._blind = DiffusionInpainter("telea")
         self.runtime: str = networks.fill.runtime
+        self.precision = networks.fill.precision
         self.device = networks.device
         self.fallback = networks.fallback
         self.weights_sha256: str | None = networks.fill.sha256
