@@ -283,6 +283,7 @@ class ClipRun:
                 runtime=self._detector.runtime,
                 device=self._detector.device,
                 weights_sha256=self._detector.weights_sha256,
+                fallback=self._detector.fallback,
             ),
             "inpainter": InpainterReport(
                 method=self._config.inpaint.method, runtime="none", device="cpu"

@@ -82,7 +82,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 NOT_AVAILABLE_YET: frozenset[str] = frozenset(
     {
         "decode.hardware",
-        "detect.compile",
         "encode.hardware",
         "service.host",
         "service.port",

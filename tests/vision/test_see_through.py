@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib import resources
 
 import cv2
@@ -20,6 +21,7 @@ from sorawm_pipeline.vision.see_through import (
     Networks,
     SeeThrough,
     TorchNetwork,
+    in_torch,
     load_networks,
 )
 from sorawm_pipeline.vision.weights import builtin_weights
@@ -213,6 +215,25 @@ def test_the_built_in_networks_see_more_than_a_blind_fill() -> None:
         filled = np.stack([patch.planes[0] for patch in inpainter.fill(regions)])
         errors[name] = float(np.mean((filled.astype(float) - truth)[:, covered] ** 2))
     assert errors["see-through"] < 0.5 * errors["blind"]
+
+
+def test_networks_that_cannot_be_compiled_run_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def compiled(network: torch.nn.Module, **_: object) -> Callable[..., torch.Tensor]:
+        def call(*_: object) -> torch.Tensor:
+            raise RuntimeError("no compiler")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    weights = builtin_weights("safetensors", FILL)
+    sample = np.full((1, 16, 24, 44), 0.5, np.float32)
+    network, reason = in_torch(weights, sample, "cpu", half=False, compile=True)
+    plain, none = in_torch(weights, sample, "cpu", half=False, compile=False)
+    assert reason == "it cannot be compiled (RuntimeError: no compiler)"
+    assert none is None
+    assert (network(sample) == plain(sample)).all()
 
 
 def plate(alpha: float) -> list[Region]:

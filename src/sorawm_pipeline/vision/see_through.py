@@ -17,9 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
 from sorawm_pipeline.media.frame import Box, Patch
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout
+from sorawm_pipeline.vision.compiling import not_compiled
 from sorawm_pipeline.vision.cpu_networks import Precision, fastest
 from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
@@ -154,13 +156,13 @@ def load_networks(
         ModelError: a file is missing or was changed.
     """
     networks: list[Network] = []
-    fallback = None
+    fallback: str | None = None
     for name, parts in ((MATTE, MATTE_PARTS), (FILL, FILL_PARTS)):
         sample = np.random.default_rng(0).random((1, sum(parts[0]), *SAMPLE), np.float32)
         if device.startswith("cuda"):
             weights = builtin_weights("safetensors", name)
-            network: Network = TorchNetwork(weights, device, half=half, compile=compile)
-            network(sample)  # the first call is slow
+            network: Network
+            network, fallback = in_torch(weights, sample, device, half=half, compile=compile)
         else:
             plain = builtin_weights("onnx", name)
             int8 = builtin_weights("int8", name) if (name, "int8") in builtin_files() else None
@@ -168,6 +170,26 @@ def load_networks(
         networks.append(network)
     matte, fill = networks
     return Networks(matte, fill, device, fallback)
+
+
+def in_torch(
+    weights: Weights,
+    sample: Floats,
+    device: str,
+    *,
+    half: bool,
+    compile: bool,  # noqa: A002
+) -> tuple[TorchNetwork, str | None]:
+    """A network that has answered once, compiled if asked, and why not if that fails."""
+    network = TorchNetwork(weights, device, half=half, compile=compile)
+    try:
+        network(sample)  # the first call is slow
+    except Exception as error:  # compilers fail in many ways
+        if not compile or is_out_of_memory(error):
+            raise
+        plain, _ = in_torch(weights, sample, device, half=half, compile=False)
+        return plain, not_compiled(error)
+    return network, None
 
 
 @dataclass(frozen=True, slots=True)
