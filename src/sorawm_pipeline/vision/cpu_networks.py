@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Floats = NDArray[np.float32]
-WINS = 1.2
-"""Times that a less exact network must be faster than the best so far to be taken."""
+WINS, ENOUGH = 1.2, 2.0
+"""Times that a form must be faster than the best before it to be taken; and than the plain one, to
+spare the forms after it, for OpenVINO takes time and memory to be tried at all."""
 
 APART, APART_INT8 = 0.01, 0.1
 """Mean difference of the answers, which are of the order of 1, from which it is not taken: of a
@@ -120,7 +121,7 @@ def fastest(
     threads: int | None = None,
     int8: Weights | None = None,
 ) -> tuple[CpuNetwork, str | None]:
-    """The network in whichever form answers sooner, and why in none of the faster ones.
+    """The network in a form that answers sooner, and why in none of them.
 
     Args:
         weights: an ONNX file.
@@ -134,13 +135,14 @@ def fastest(
     best: CpuNetwork = OnnxNetwork(weights, threads)
     answer = best(sample)
     exact = quickest = _seconds(best, sample)
-    forms: list[tuple[str, Callable[[], CpuNetwork], float]] = [
-        ("OpenVINO", lambda: OpenVinoNetwork(weights, threads), APART)
-    ]
+    forms: list[tuple[str, Callable[[], CpuNetwork], float]] = []
     if int8 is not None:
         forms.append(("int8", lambda: OnnxNetwork(int8, threads, "int8"), APART_INT8))
+    forms.append(("OpenVINO", lambda: OpenVinoNetwork(weights, threads), APART))
     reasons = []
     for name, load, most_apart in forms:
+        if quickest * ENOUGH <= exact:
+            break
         try:
             network = load()
             apart = float(np.abs(network(sample) - answer).mean())
