@@ -83,9 +83,6 @@ NOT_AVAILABLE_YET: frozenset[str] = frozenset(
     {
         "decode.hardware",
         "encode.hardware",
-        "service.host",
-        "service.port",
-        "service.token_file",
     }
 )
 """Keys of the contract that nothing obeys yet: any value but the default is refused."""
