@@ -135,6 +135,14 @@ async def test_another_name_turned_to_this_address(serve: Serve, host: str, stat
         assert answer.status_code == status
 
 
+async def test_behind_a_proxy_with_a_token_any_name_will_do(serve: Serve) -> None:
+    async with serve(token=TOKEN) as client:
+        headers = {"Host": "videos.example", "Authorization": f"Bearer {TOKEN}"}
+        assert (await client.get("/api/status", headers=headers)).status_code == 200
+        own = headers | {"Origin": "https://videos.example"}
+        assert (await client.delete("/api/jobs/1", headers=own)).status_code == 404
+
+
 @pytest.mark.parametrize(
     "headers",
     [
