@@ -51,8 +51,10 @@ from speed_pages import page_of, write_plots
 
 from sorawm_pipeline import Pipeline, PipelineConfig, warm
 from sorawm_pipeline.config import PROFILES
+from sorawm_pipeline.media.clip import Limits, probe
 from sorawm_pipeline.media.encoders import ENCODERS
 from sorawm_pipeline.media.frame import Box
+from sorawm_pipeline.media.source_quality import matched_crf
 from sorawm_pipeline.report import ClipReport, DetectReport
 from sorawm_pipeline.vision.detector import Detection, Detector
 
@@ -140,14 +142,14 @@ class Variants:
 
     def made(self, pipelines: dict[str, Pipeline]) -> dict[str, Variant]:
         look, fill, yolo = own_look(), own_fill(), yolo11s()
-        ours = settings("balanced")
+        ours = settings("balanced", self._clip)
         variants = {
             "seed": self._seed(SeedProgram(yolo, lama(), PUBLISHED), SEED_FRAMES),
             "seed, own parts": self._seed(SeedProgram(look, fill, ours), None),
             "seed, own fill": self._seed(SeedProgram(yolo, fill, ours), YOLO_FRAMES),
             **{name: self._ours(pipeline) for name, pipeline in pipelines.items()},
             "PyAV": Variant(partial(self._pyav, ours)),
-            "PyAV, performance": Variant(partial(self._pyav, settings("performance"))),
+            "PyAV, performance": Variant(partial(self._pyav, settings("performance", self._clip))),
         }
         if shutil.which("ffmpeg"):
             variants["ffmpeg"] = Variant(partial(self._ffmpeg, ours))
@@ -206,10 +208,12 @@ class Variants:
         return len(self._boxes)
 
 
-def settings(profile: str) -> dict[str, str]:
-    """Options of x264 as a profile sets them."""
+def settings(profile: str, clip: Path) -> dict[str, str]:
+    """Options of x264 as a profile sets them for a clip."""
     config = PipelineConfig.model_validate({"profile": profile})
-    return {"preset": config.encode.preset, "crf": str(ENCODERS["h264"].crf)}
+    limits, choice = Limits.of(config.decode.limits), ENCODERS["h264"]
+    crf = matched_crf(probe(clip, limits), limits, choice, config.encode.preset)
+    return {"preset": config.encode.preset, "crf": str(choice.crf if crf is None else crf)}
 
 
 def _told(report: ClipReport) -> dict[str, Any]:

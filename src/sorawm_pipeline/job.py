@@ -24,6 +24,7 @@ from sorawm_pipeline.media.provenance import (
     ProvenanceReport,
     SourceProvenance,
 )
+from sorawm_pipeline.media.source_quality import matched_crf, most_bits
 from sorawm_pipeline.media.target import Target
 from sorawm_pipeline.report import MarkReport
 from sorawm_pipeline.stages.collect import Collect
@@ -195,12 +196,17 @@ class ClipJob:
         muxer = muxer_for(target.path.name, clip.format_name)
         choice = choose_encoder(encode.codec, clip.codec, muxer, clip.layout)
         origin = self.origin
+        crf, most = encode.crf, None
+        if encode.quality == "auto":
+            crf = matched_crf(clip, self.limits, choice, encode.preset)
+            most = most_bits(clip, self.limits, choice)
         return EncodeSettings(
             choice=choice,
             muxer=muxer,
             preset=encode.preset,
-            crf=encode.crf,
+            crf=crf,
             bitrate=encode.bitrate,
+            most=most,
             tags=provenance.container_tags(origin, self.edit, origin.digital_source_type),
         )
 

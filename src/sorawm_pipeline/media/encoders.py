@@ -171,10 +171,16 @@ def _muxer_codecs(muxer: str) -> frozenset[str]:
         return frozenset(container.supported_codecs)
 
 
+VBV_S = 2
+"""Seconds over which bits are bounded."""
+
+
 def options_for(
-    choice: EncoderChoice, preset: str, crf: float | None, muxer: str
+    choice: EncoderChoice, preset: str, crf: float | None, muxer: str, most: int | None = None
 ) -> dict[str, str]:
     """Encoder options for a preset name and a constant quality; `crf` None where bits are fixed.
+
+    `most` bits per second bound a constant quality, over some seconds.
 
     Raises:
         ConfigError: the encoder has no such quality.
@@ -188,14 +194,22 @@ def options_for(
     match choice.encoder:
         case "libx264" | "libx264rgb":
             no_pts = {"bf": "0"} if muxer == "avi" else {}  # AVI stores no presentation times
-            return {"preset": preset} | quality | no_pts
+            bound = {"maxrate": str(most), "bufsize": str(VBV_S * most)} if most else {}
+            return {"preset": preset} | quality | bound | no_pts
         case "libx265":
-            return {"preset": preset, "x265-params": "log-level=error"} | quality
+            bounds = (
+                ""
+                if not most
+                else f":vbv-maxrate={most // 1000}:vbv-bufsize={VBV_S * most // 1000}"
+            )
+            return {"preset": preset, "x265-params": f"log-level=error{bounds}"} | quality
         case "libsvtav1":
-            return {"preset": str(12 - effort)} | quality
+            bound = {"svtav1-params": f"mbr={max(1, most // 1000)}"} if most else {}
+            return {"preset": str(12 - effort)} | quality | bound
         case "libvpx-vp9" | "libvpx":
             speed = {"deadline": "good", "cpu-used": str(max(0, 8 - effort) // 2 + 1)}
-            ceiling = {"b": "0" if choice.encoder == "libvpx-vp9" else "100M"}  # for VP8, no limit
+            none = "0" if choice.encoder == "libvpx-vp9" else "100M"  # for VP8, no limit
+            ceiling = {"b": str(most) if most else none}
             return speed | quality | (ceiling if quality else {})
         case "ffv1":
             return {"level": "3", "slicecrc": "1", "slices": "4"}

@@ -46,6 +46,7 @@ class EncodeSettings:
         preset: one of `encoders.PRESETS`.
         crf: constant quality; None for the codec's own default.
         bitrate: bits per second in place of a constant quality.
+        most: bits per second that a constant quality may take; None: as many as it wants.
         tags: container metadata to write beside the source's own.
     """
 
@@ -54,6 +55,7 @@ class EncodeSettings:
     preset: str
     crf: float | None = None
     bitrate: int | None = None
+    most: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -159,7 +161,9 @@ class Encode:
         stream = output.add_stream(
             settings.choice.encoder,
             rate=nominal_rate(clip.average_rate),
-            options=options_for(settings.choice, settings.preset, crf, settings.muxer),
+            options=options_for(
+                settings.choice, settings.preset, crf, settings.muxer, settings.most
+            ),
         )
         assert isinstance(stream, VideoStream)
         # The source's tag says which encoder made it; this one is made by another.
