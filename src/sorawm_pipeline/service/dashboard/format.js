@@ -24,7 +24,7 @@ export function bytes(value) {
     value /= 1000;
     unit += 1;
   }
-  return `${unit && value < 99.95 ? ONE.format(value) : Math.round(value)} ${units[unit]}`;
+  return `${unit && value < 99.95 ? ONE.format(value) : Math.round(value)}\u00a0${units[unit]}`;
 }
 
 /** A share of one as whole percent. */

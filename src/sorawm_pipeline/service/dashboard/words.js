@@ -17,6 +17,7 @@ export const STATES = {
 
 export const CANCELLABLE = new Set(["waiting", "running"]);
 export const RETRYABLE = new Set(["quarantined", "skipped", "duplicate", "cancelled", "gone"]);
+export const ENDED = new Set(["done", ...RETRYABLE]);
 export const UNDER_WAY = new Set(["running", "staged"]);
 
 const REMEDIES = {

@@ -17,7 +17,7 @@ export class MarkBoxes {
 
   /** @param {number} width @param {number} height of the displayed picture */
   size(width, height) {
-    this.text = Math.max(width, height) / 46;
+    this.text = Math.max(width, height) / 56;
     this.element.setAttribute("viewBox", `0 0 ${width} ${height}`);
   }
 

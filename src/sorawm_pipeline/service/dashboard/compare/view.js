@@ -54,7 +54,7 @@ export class Compare {
       "div",
       { class: "player" },
       h("div", { class: "time-line" }, this.line.element, this.time),
-      h("div", { class: "buttons" }, this.play, button("− 1 frame", () => this.#step(-1)), button("+ 1 frame", () => this.#step(1)), ...jumps, this.clock, this.about),
+      h("div", { class: "buttons" }, this.play, button("1 frame back", () => this.#step(-1)), button("1 frame on", () => this.#step(1)), ...jumps, this.clock, this.about),
     );
   }
 

@@ -2,6 +2,7 @@
 
 import { api } from "../api.js";
 import { arrange, byId, h, say } from "../dom.js";
+import { ENDED } from "../words.js";
 import { Picture } from "./picture.js";
 import { Run } from "./run.js";
 
@@ -40,13 +41,13 @@ export class Floor {
     run.show(job, this.#nameOf(job), progress);
   }
 
-  /** A job that ended leaves its worker free. */
+  /** A job that ended leaves its worker free; one that waits may be told of late. */
   job(job) {
     this.#names.set(job.id, job.name);
     const run = [...this.#runs.values()].find((candidate) => candidate.job === job.id);
     if (!run) return;
-    if (job.state === "running" || job.state === "staged") say(run.name, job.name);
-    else this.#leave(run.slot);
+    if (ENDED.has(job.state)) this.#leave(run.slot);
+    else say(run.name, job.name);
   }
 
   #leave(slot) {

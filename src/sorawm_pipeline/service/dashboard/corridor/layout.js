@@ -10,6 +10,8 @@
  */
 
 const SIDE_BY_SIDE_FROM = 660;
+/** Where words begin beside parts that stand one below the other, from their middle. */
+export const BESIDE = 50;
 
 /** @param {number} width @param {number} rooms how many @returns {Layout} */
 export function layout(width, rooms) {

@@ -2,6 +2,7 @@
 
 import { s, say } from "../dom.js";
 import { count } from "../format.js";
+import { BESIDE } from "./layout.js";
 
 const GAP = 2;
 const SMALLEST_CELL = 3;
@@ -16,7 +17,7 @@ export class Pipe {
     this.level = s("rect", { class: "level" });
     const { x, y, width, height } = rect;
     this.label = upright
-      ? s("text", { class: "fill-label upright", x: x + width + 37, y: y + height / 2 + 4 })
+      ? s("text", { class: "fill-label upright", x: x + width / 2 + BESIDE, y: y + height / 2 + 4 })
       : s("text", { class: "fill-label", x: x + width / 2, y: y - 12 });
     const path = upright
       ? `M${x + width / 2} ${y + 2}V${y + height - 2}`
@@ -25,9 +26,9 @@ export class Pipe {
       "g",
       { class: "pipe" },
       s("rect", { class: "tube", x, y, width, height, rx: Math.min(width, height) / 2 }),
+      s("path", { class: "stream", d: path }),
       this.level,
       this.cells,
-      s("path", { class: "stream", d: path }),
       this.label,
     );
     this.capacity = -1;

@@ -2,6 +2,7 @@
 
 import { s, say, set } from "../dom.js";
 import { percent } from "../format.js";
+import { BESIDE } from "./layout.js";
 
 /** @typedef {import("./shares.js").Shares} Shares */
 
@@ -16,12 +17,13 @@ export class Room {
    */
   constructor(name, at, { radius, upright }) {
     this.name = name;
+    this.upright = upright;
     const ring = radius - 6;
     const circle = (className) => s("circle", { class: className, r: ring, pathLength: 100, transform: "rotate(-90)" });
     this.arcs = PARTS.map((part) => circle(`ring ${part}`));
     const text = (className, x, y, content = "") => s("text", { class: className, x, y }, content);
-    const beside = radius + 16;
-    this.share = text("share", 0, 4);
+    const beside = BESIDE;
+    this.share = text("share", 0, upright ? 6 : 4);
     const label = text("share-label", 0, 19, "busy");
     const [title, waits, batch] = upright
       ? [text("title", beside, -14, name), text("waits", beside, 6), text("batch", beside, 26)]
@@ -61,7 +63,7 @@ export class Room {
       from += length;
     });
     say(this.share, shares ? percent(shares.busy) : "");
-    say(this.waits, shares ? `in ${percent(shares.waitIn)} · out ${percent(shares.waitOut)}` : "at rest");
+    say(this.waits, shares ? `${this.upright ? "busy · " : ""}in ${percent(shares.waitIn)} · out ${percent(shares.waitOut)}` : "at rest");
     say(this.batch, cap == null ? "" : `batch ≤ ${cap}`);
   }
 }

@@ -3,7 +3,7 @@
 import { api } from "../api.js";
 import { h, say } from "../dom.js";
 import { ago, bytes, count, duration, percent, rate, when } from "../format.js";
-import { CANCELLABLE, RETRYABLE, UNDER_WAY, remedy, wording } from "../words.js";
+import { CANCELLABLE, ENDED, RETRYABLE, UNDER_WAY, remedy, wording } from "../words.js";
 
 /** @typedef {{cancel: (job: any) => void, retry: (job: any) => void, forget: (job: any) => void, open: (id: number) => void}} Actions */
 
@@ -61,7 +61,7 @@ export class Row {
       Download: job.state === "done",
       Cancel: CANCELLABLE.has(job.state),
       Retry: RETRYABLE.has(job.state),
-      Forget: !UNDER_WAY.has(job.state) && job.state !== "waiting",
+      Forget: ENDED.has(job.state),
     };
     for (const [label, button] of Object.entries(this.buttons)) {
       if (!shown[label] && button === document.activeElement) this.name.focus();

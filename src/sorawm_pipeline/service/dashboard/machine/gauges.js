@@ -25,7 +25,10 @@ export class Gauges {
 
   status(status, now = Date.now() / 1000) {
     this.#machine = status.machine ?? {};
-    for (const { slot, job } of status.workers ?? []) if (job == null) this.#workers.delete(slot);
+    for (const { slot, job, progress } of status.workers ?? []) {
+      if (job == null) this.#workers.delete(slot);
+      else if (progress) this.#workers.set(slot, { progress, at: now });
+    }
     this.#add(now);
   }
 

@@ -83,7 +83,7 @@ export class Plot {
       {
         width: this.#width,
         height: HEIGHT,
-        padding: [8, 8, 0, 0],
+        padding: [8, 18, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
         scales: { x: { time: true, auto: false }, y: { range: (_, __, seen) => [0, this.top(seen ?? 0)] } },
@@ -117,10 +117,10 @@ function span(history) {
   return { min: max - SPAN_S, max };
 }
 
-/** Each full minute before the right edge. */
+/** Each full minute before the right edge, but for the left edge, where the other axis begins. */
 function whole({ min, max }) {
   const minutes = [];
-  for (let at = max; at >= min - 1e-6; at -= 60) minutes.unshift(at);
+  for (let at = max; at > min; at -= 60) minutes.unshift(at);
   return minutes;
 }
 
