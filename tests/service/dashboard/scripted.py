@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mimetypes
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sorawm_pipeline.service import dashboard
 
@@ -99,36 +101,32 @@ class ScriptedService:
 
         asyncio.run(serve())
 
-    def _app(self) -> FastAPI:
+    def _app(self) -> ASGIApp:
         app = FastAPI()
 
-        @app.middleware("http")
-        async def policy(
-            request: Request, call_next: Callable[[Request], Awaitable[Response]]
-        ) -> Response:
-            if request.method != "GET":
-                self.asked.append(f"{request.method} {request.url.path}")
-            if not self._allowed(request):
-                return _error(401, "token", "Sign in with the service's token.")
-            response = await call_next(request)
-            response.headers["Content-Security-Policy"] = POLICY
-            return response
-
         @app.get("/")
-        def page() -> FileResponse:
-            return FileResponse(dashboard.FOLDER / "index.html")
+        async def page() -> Response:
+            return _asset("index.html")
 
         @app.get("/dashboard/{name:path}")
-        def asset(name: str) -> Response:
-            path = dashboard.FOLDER / name
-            if path.suffix not in dashboard.SUFFIXES or not path.is_file():
-                return _error(404, "missing", "There is no such file.")
-            return FileResponse(path)
+        async def asset(name: str) -> Response:
+            return _asset(name)
 
         self._sessions(app)
         self._reads(app)
         self._acts(app)
-        return app
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            request = Request(scope)
+            if request.method != "GET":
+                self.asked.append(f"{request.method} {request.url.path}")
+            if self._allowed(request):
+                await app(scope, receive, send)
+            else:
+                refusal = _error(401, "token", "Sign in with the service's token.")
+                await refusal(scope, receive, send)
+
+        return guarded
 
     def _allowed(self, request: Request) -> bool:
         open_ = not request.url.path.startswith("/api/") or request.url.path == "/api/session"
@@ -136,7 +134,7 @@ class ScriptedService:
 
     def _sessions(self, app: FastAPI) -> None:
         @app.get("/api/session")
-        def session(request: Request) -> Json:
+        async def session(request: Request) -> Json:
             signed = self.token is None or request.cookies.get(COOKIE) == self.token
             return {"token_needed": self.token is not None, "signed_in": signed}
 
@@ -149,14 +147,14 @@ class ScriptedService:
             return response
 
         @app.delete("/api/session")
-        def sign_out() -> Response:
+        async def sign_out() -> Response:
             response = Response(status_code=204)
             response.delete_cookie(COOKIE)
             return response
 
     def _reads(self, app: FastAPI) -> None:
         @app.get("/api/jobs")
-        def jobs(state: str = "", before: int | None = None, limit: int = 50) -> Json:
+        async def jobs(state: str = "", before: int | None = None, limit: int = 50) -> Json:
             found = [
                 job
                 for number, job in sorted(self.jobs.items(), reverse=True)
@@ -166,11 +164,11 @@ class ScriptedService:
             return {"jobs": found[:limit], "next": found[limit - 1]["id"] if more else None}
 
         @app.get("/api/jobs/{number}")
-        def job(number: int) -> Json:
+        async def job(number: int) -> Json:
             return {"report": None, **self.jobs[number], **self.details.get(number, {})}
 
         @app.get("/api/jobs/{number}/{name}")
-        def file(number: int, name: str) -> Response:
+        async def file(number: int, name: str) -> Response:
             path = self.files.get((number, name))
             if path is None:
                 return _error(404, "missing", "The file is not there any more.")
@@ -212,15 +210,15 @@ class ScriptedService:
             return JSONResponse(self._new(path.rpartition("/")[2], 1000), 201)
 
         @app.post("/api/jobs/{number}/cancel")
-        def cancel(number: int) -> Json:
+        async def cancel(number: int) -> Json:
             return self.change(number, state="cancelled")
 
         @app.post("/api/jobs/{number}/retry")
-        def retry(number: int) -> Json:
+        async def retry(number: int) -> Json:
             return self.change(number, state="waiting", error=None)
 
         @app.delete("/api/jobs/{number}")
-        def forget(number: int) -> Response:
+        async def forget(number: int) -> Response:
             del self.jobs[number]
             return Response(status_code=204)
 
@@ -245,6 +243,15 @@ class ScriptedService:
         self.jobs[number] = job
         self.tell("job", job)
         return job
+
+
+def _asset(name: str) -> Response:
+    path = dashboard.FOLDER / name
+    if path.suffix not in dashboard.SUFFIXES or not path.is_file():
+        return _error(404, "missing", "There is no such file.")
+    kind = mimetypes.guess_type(name)[0]
+    headers = {"Content-Security-Policy": POLICY}
+    return Response(path.read_bytes(), media_type=kind, headers=headers)
 
 
 def _error(status: int, kind: str, message: str) -> Response:

@@ -132,9 +132,9 @@ def test_the_keyboard_reaches_everything_in_order(lively: Page) -> None:
 
 
 def test_the_file_chooser_can_be_reached_by_keyboard(lively: Page) -> None:
-    lively.locator("#file").focus()
+    lively.get_by_role("button", name="Choose videos").focus()
     with lively.expect_file_chooser():
-        lively.keyboard.press("Space")
+        lively.keyboard.press("Enter")
 
 
 def test_the_page_asks_no_other_server(browser: Browser, service: ScriptedService) -> None:

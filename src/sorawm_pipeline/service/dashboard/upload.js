@@ -15,6 +15,7 @@ export class Uploads extends EventTarget {
   constructor() {
     super();
     const input = byId("file");
+    byId("choose").addEventListener("click", () => input.click());
     input.addEventListener("change", () => {
       this.add(input.files);
       input.value = "";
