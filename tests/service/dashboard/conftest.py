@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright  # noqa: E402
-
-from tests.clips import Clip, scene  # noqa: E402
-from tests.service.dashboard import scenes  # noqa: E402
-from tests.service.dashboard.scripted import ScriptedService  # noqa: E402
+from tests.clips import Clip, scene
+from tests.service.dashboard import scenes
+from tests.service.dashboard.scripted import ScriptedService
 
 CHROMIUM = shutil.which("chromium")
-DESK = {"width": 1280, "height": 900}
+DESK: ViewportSize = {"width": 1280, "height": 900}
 PATIENCE_MS = 10_000
 
 

@@ -143,7 +143,7 @@ class ScriptedService:
             if (await request.json())["token"] != self.token:
                 return _error(401, "token", "That token is wrong.")
             response = Response(status_code=204)
-            response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            response.set_cookie(COOKIE, self.token or "", httponly=True, samesite="strict")
             return response
 
         @app.delete("/api/session")

@@ -23,7 +23,12 @@ export function errorOf(status, text) {
   } catch {
     // a proxy's page, or nothing
   }
-  const known = { 0: UNREACHABLE, 401: "Please sign in.", 413: "The file is too large for this service.", 507: "The service's disk is full." };
+  const known = {
+    0: UNREACHABLE,
+    401: "Please sign in.",
+    413: "The file is too large for this service.",
+    507: "The service's disk is full.",
+  };
   return new ApiError(known[status] ?? `The service answered ${status}.`, "http", status);
 }
 

@@ -28,7 +28,9 @@ export function s(tag, attributes = {}, ...children) {
 
 function fill(element, attributes, children) {
   set(element, attributes);
-  element.append(...children.filter((child) => child != null).map((c) => (c instanceof Node ? c : String(c))));
+  element.append(
+    ...children.filter((child) => child != null).map((c) => (c instanceof Node ? c : String(c))),
+  );
   return element;
 }
 

@@ -42,7 +42,8 @@ export class Head {
   /** @param {{state: "open"|"lost", retryIn: number|null}} connection */
   connection({ state, retryIn }) {
     const connected = state === "open";
-    if (connected !== this.#connected) announce(connected ? "Connected again." : "The connection is lost; it is tried again.", "connection");
+    if (connected !== this.#connected)
+      announce(connected ? "Connected again." : "The connection is lost; it is tried again.", "connection");
     this.#connected = connected;
     byId("lost").hidden = connected;
     if (!connected) say(byId("lost-text"), `What is shown may be old. Trying again in ${duration(retryIn)}.`);

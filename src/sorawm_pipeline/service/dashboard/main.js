@@ -39,7 +39,9 @@ function status(now) {
 
 live.addEventListener("status", ({ detail }) => status(detail));
 live.addEventListener("job", ({ detail }) => job(detail));
-live.addEventListener("progress", ({ detail }) => [head, floor, gauges, table].forEach((part) => part.progress(detail)));
+live.addEventListener("progress", ({ detail }) =>
+  [head, floor, gauges, table].forEach((part) => part.progress(detail)),
+);
 live.addEventListener("queue", ({ detail }) => head.paused(detail.paused));
 live.addEventListener("forgotten", () => table.forgotten());
 live.addEventListener("connection", ({ detail }) => {

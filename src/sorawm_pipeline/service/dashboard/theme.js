@@ -29,7 +29,9 @@ export function offerThemes(group) {
     radio.checked = radio.value === root.dataset.theme;
     radio.addEventListener("change", () => choose(radio.value));
   }
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+    dispatchEvent(new Event("themechange")),
+  );
 }
 
 root.dataset.theme = remembered();

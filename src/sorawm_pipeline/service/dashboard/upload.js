@@ -26,7 +26,9 @@ export class Uploads extends EventTarget {
   /** @param {Iterable<File>} files */
   add(files) {
     for (const file of files) this.#queue.push(new Upload(file));
-    this.#list.append(...this.#queue.filter((upload) => !upload.element.isConnected).map((upload) => upload.element));
+    this.#list.append(
+      ...this.#queue.filter((upload) => !upload.element.isConnected).map((upload) => upload.element),
+    );
     if (!this.#sending) this.#next();
   }
 
@@ -82,10 +84,37 @@ class Upload {
   constructor(file) {
     this.file = file;
     this.bar = h("div", { class: "bar-fill" });
-    this.meter = h("div", { class: "bar", role: "progressbar", "aria-label": `Upload of ${file.name}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": 0 }, this.bar);
+    this.meter = h(
+      "div",
+      {
+        class: "bar",
+        role: "progressbar",
+        "aria-label": `Upload of ${file.name}`,
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+        "aria-valuenow": 0,
+      },
+      this.bar,
+    );
     this.note = h("span", { class: "note" }, `${bytes(file.size)}, waits`);
-    this.stop = h("button", { class: "quiet", type: "button", "aria-label": `Stop the upload of ${file.name}`, onclick: () => this.cancel() }, "Stop");
-    this.element = h("li", { class: "upload" }, h("span", { class: "upload-name" }, file.name), this.note, this.stop, this.meter);
+    this.stop = h(
+      "button",
+      {
+        class: "quiet",
+        type: "button",
+        "aria-label": `Stop the upload of ${file.name}`,
+        onclick: () => this.cancel(),
+      },
+      "Stop",
+    );
+    this.element = h(
+      "li",
+      { class: "upload" },
+      h("span", { class: "upload-name" }, file.name),
+      this.note,
+      this.stop,
+      this.meter,
+    );
   }
 
   cancel() {
@@ -105,13 +134,17 @@ class Upload {
   /** @returns {Promise<any>} the job, or null if it was stopped */
   send(limit) {
     if (limit != null && this.file.size > limit) {
-      return Promise.reject(new Error(`It has ${bytes(this.file.size)}; this service takes ${bytes(limit)} at most.`));
+      return Promise.reject(
+        new Error(`It has ${bytes(this.file.size)}; this service takes ${bytes(limit)} at most.`),
+      );
     }
     // fetch does not tell how much of a body was sent
     const request = new XMLHttpRequest();
     this.#request = request;
     const began = performance.now();
-    request.upload.addEventListener("progress", (event) => this.#show(event, (performance.now() - began) / 1000));
+    request.upload.addEventListener("progress", (event) =>
+      this.#show(event, (performance.now() - began) / 1000),
+    );
     return new Promise((resolve, reject) => {
       request.addEventListener("load", () => {
         if (request.status < 300) resolve(JSON.parse(request.responseText));

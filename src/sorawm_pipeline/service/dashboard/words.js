@@ -9,10 +9,26 @@ export const STATES = {
   staged: { word: "Publishing", tone: "busy", means: "The result is whole and is being given its name." },
   done: { word: "Done", tone: "good", means: "The result is published." },
   quarantined: { word: "Failed", tone: "bad", means: "It will not be tried again by itself." },
-  skipped: { word: "Skipped", tone: "off", means: "Another file already has the name of its result. Move that file away, then retry." },
-  duplicate: { word: "Duplicate", tone: "off", means: "The same content has a job already. Retry cleans it all the same." },
-  cancelled: { word: "Cancelled", tone: "off", means: "It was cancelled. Retry puts it back into the queue." },
-  gone: { word: "Gone", tone: "off", means: "The source went away before it was done. It waits again when the file comes back." },
+  skipped: {
+    word: "Skipped",
+    tone: "off",
+    means: "Another file already has the name of its result. Move that file away, then retry.",
+  },
+  duplicate: {
+    word: "Duplicate",
+    tone: "off",
+    means: "The same content has a job already. Retry cleans it all the same.",
+  },
+  cancelled: {
+    word: "Cancelled",
+    tone: "off",
+    means: "It was cancelled. Retry puts it back into the queue.",
+  },
+  gone: {
+    word: "Gone",
+    tone: "off",
+    means: "The source went away before it was done. It waits again when the file comes back.",
+  },
 };
 
 export const CANCELLABLE = new Set(["waiting", "running"]);

@@ -34,7 +34,11 @@ export class MarkBoxes {
 
   #draw({ box: [x0, y0, x1, y1], confidence }) {
     const above = y0 > this.text * 1.6;
-    const label = s("text", { x: x0, y: above ? y0 - this.text * 0.5 : y1 + this.text * 1.1 }, `mark ${percent(confidence)}`);
+    const label = s(
+      "text",
+      { x: x0, y: above ? y0 - this.text * 0.5 : y1 + this.text * 1.1 },
+      `mark ${percent(confidence)}`,
+    );
     label.style.fontSize = `${this.text}px`;
     return s("g", {}, s("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 }), label);
   }

@@ -20,14 +20,28 @@ export class Compare {
     this.player = new TwinPlayer(before, after);
     this.boxes = new MarkBoxes(this.marks);
     this.line = new MarkLine(this.marks, this.frames);
-    this.stage = h("div", { class: "stage" }, before, after, this.boxes.element, h("span", { class: "tag left" }, "before"), h("span", { class: "tag right" }, "after"));
+    this.stage = h(
+      "div",
+      { class: "stage" },
+      before,
+      after,
+      this.boxes.element,
+      h("span", { class: "tag left" }, "before"),
+      h("span", { class: "tag right" }, "after"),
+    );
     this.split = new Split(this.stage);
     this.stage.append(this.split.handle, this.split.slider);
     this.note = h("p", { class: "compare-note", role: "status" }, "Loading both clips…");
     this.controls = this.#controls();
     this.controls.hidden = true;
     this.stage.hidden = true;
-    this.element = h("section", { class: "compare", "aria-label": "Before and after" }, this.note, this.stage, this.controls);
+    this.element = h(
+      "section",
+      { class: "compare", "aria-label": "Before and after" },
+      this.note,
+      this.stage,
+      this.controls,
+    );
     this.player.addEventListener("ready", () => this.#ready());
     this.player.addEventListener("moved", () => this.#moved());
     this.player.addEventListener("changed", () => this.#changed());
@@ -41,20 +55,50 @@ export class Compare {
 
   #controls() {
     const button = (label, act) => h("button", { class: "quiet", type: "button", onclick: act }, label);
-    this.play = h("button", { class: "primary play", type: "button", onclick: () => this.player.toggle() }, "Play");
-    this.time = h("input", { type: "range", class: "time-slider", min: 0, max: 1, step: "any", value: 0, "aria-label": "Position in the clip", oninput: () => this.player.seek(Number(this.time.value)) });
+    this.play = h(
+      "button",
+      { class: "primary play", type: "button", onclick: () => this.player.toggle() },
+      "Play",
+    );
+    this.time = h("input", {
+      type: "range",
+      class: "time-slider",
+      min: 0,
+      max: 1,
+      step: "any",
+      value: 0,
+      "aria-label": "Position in the clip",
+      oninput: () => this.player.seek(Number(this.time.value)),
+    });
     this.clock = h("span", { class: "clock" });
     this.about = h("span", { class: "frame-about" });
-    this.show = h("input", { type: "checkbox", checked: true, onchange: () => this.stage.classList.toggle("no-marks", !this.show.checked) });
+    this.show = h("input", {
+      type: "checkbox",
+      checked: true,
+      onchange: () => this.stage.classList.toggle("no-marks", !this.show.checked),
+    });
     const none = this.marks.length === 0;
     const jumps = none
       ? []
-      : [button("Previous mark", () => this.#jump(false)), button("Next mark", () => this.#jump(true)), h("label", { class: "check" }, this.show, "Draw the marks")];
+      : [
+          button("Previous mark", () => this.#jump(false)),
+          button("Next mark", () => this.#jump(true)),
+          h("label", { class: "check" }, this.show, "Draw the marks"),
+        ];
     return h(
       "div",
       { class: "player" },
       h("div", { class: "time-line" }, this.line.element, this.time),
-      h("div", { class: "buttons" }, this.play, button("1 frame back", () => this.#step(-1)), button("1 frame on", () => this.#step(1)), ...jumps, this.clock, this.about),
+      h(
+        "div",
+        { class: "buttons" },
+        this.play,
+        button("1 frame back", () => this.#step(-1)),
+        button("1 frame on", () => this.#step(1)),
+        ...jumps,
+        this.clock,
+        this.about,
+      ),
     );
   }
 
@@ -114,7 +158,9 @@ export class Compare {
     if (this.#failed) return;
     this.#failed = true;
     const which = video === this.player.before ? "source" : "result";
-    const obstacle = await api.obstacle(which === "source" ? api.sourceOf(this.job.id) : api.resultOf(this.job.id));
+    const obstacle = await api.obstacle(
+      which === "source" ? api.sourceOf(this.job.id) : api.resultOf(this.job.id),
+    );
     const codec = this.job.report?.encoder?.codec;
     const why = obstacle
       ? `The ${which} cannot be shown: ${obstacle.message}`
@@ -124,7 +170,14 @@ export class Compare {
     say(this.note, why);
     if (!obstacle) {
       const link = (path, text) => h("a", { href: path, download: true, class: "quiet button" }, text);
-      this.note.after(h("p", { class: "buttons" }, link(api.sourceOf(this.job.id), "Download the source"), link(api.resultOf(this.job.id), "Download the result")));
+      this.note.after(
+        h(
+          "p",
+          { class: "buttons" },
+          link(api.sourceOf(this.job.id), "Download the source"),
+          link(api.resultOf(this.job.id), "Download the result"),
+        ),
+      );
     }
   }
 }

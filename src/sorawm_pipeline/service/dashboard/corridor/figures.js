@@ -3,7 +3,15 @@
 import { arrange, h, say } from "../dom.js";
 import { count, percent } from "../format.js";
 
-const HEADS = ["Stage", "Busy", "Waits for input", "Waits for room", "Frames", "Batch at most", "Queue behind it"];
+const HEADS = [
+  "Stage",
+  "Busy",
+  "Waits for input",
+  "Waits for room",
+  "Frames",
+  "Batch at most",
+  "Queue behind it",
+];
 
 export class Figures {
   /** @type {Map<string, any>} */
@@ -18,7 +26,12 @@ export class Figures {
       h(
         "div",
         { class: "scroller", tabindex: 0, role: "region", "aria-label": "The corridor in figures" },
-        h("table", {}, h("thead", {}, h("tr", {}, ...HEADS.map((head) => h("th", { scope: "col" }, head)))), this.body),
+        h(
+          "table",
+          {},
+          h("thead", {}, h("tr", {}, ...HEADS.map((head) => h("th", { scope: "col" }, head)))),
+          this.body,
+        ),
       ),
     );
   }
@@ -31,8 +44,17 @@ export class Figures {
       Object.entries(progress.stages ?? {}).map(([name, stage]) => {
         const { busy, waitIn, waitOut } = shares[name];
         const queue = queues.find(([between]) => between.startsWith(`${name}->`))?.[1];
-        const fill = queue ? `${count(queue.queued)} of ${count(queue.capacity)}, at most ${count(queue.peak)}` : "–";
-        const texts = [percent(busy), percent(waitIn), percent(waitOut), count(stage.items), count(progress.batch_caps?.[name]), fill];
+        const fill = queue
+          ? `${count(queue.queued)} of ${count(queue.capacity)}, at most ${count(queue.peak)}`
+          : "–";
+        const texts = [
+          percent(busy),
+          percent(waitIn),
+          percent(waitOut),
+          count(stage.items),
+          count(progress.batch_caps?.[name]),
+          fill,
+        ];
         return this.#row(name, texts);
       }),
     );

@@ -64,7 +64,10 @@ export class Floor {
   #nameOf(job) {
     if (!this.#names.has(job)) {
       this.#names.set(job, `Job ${job}`);
-      api.job(job).then((known) => this.job(known), () => this.#names.delete(job));
+      api.job(job).then(
+        (known) => this.job(known),
+        () => this.#names.delete(job),
+      );
     }
     return this.#names.get(job);
   }
@@ -75,10 +78,22 @@ function idleCard() {
   const title = h("p", { class: "idle-title" }, "Nothing is running");
   const text = h("p", { class: "phase" });
   return {
-    element: h("article", { class: "run card idle", "aria-label": "Workers" }, h("div", { class: "run-head" }, h("div", { class: "run-title" }, title, text)), picture.element),
+    element: h(
+      "article",
+      { class: "run card idle", "aria-label": "Workers" },
+      h("div", { class: "run-head" }, h("div", { class: "run-title" }, title, text)),
+      picture.element,
+    ),
     tell(status) {
       const waiting = status.jobs?.waiting ?? 0;
-      say(text, status.paused ? "The queue stands still." : waiting ? "A clip is about to begin." : "Drop a video, and watch it go through the corridor.");
+      say(
+        text,
+        status.paused
+          ? "The queue stands still."
+          : waiting
+            ? "A clip is about to begin."
+            : "Drop a video, and watch it go through the corridor.",
+      );
       picture.show(null, {});
     },
   };

@@ -32,7 +32,10 @@ function lying(width, rooms) {
     radius,
     rooms: points,
     pipes: points.slice(0, -1).map(({ x }) => ({ x: x + gap, y: y - 13, width: step - 2 * gap, height: 26 })),
-    ends: [{ x: 20, y }, { x: width - 20, y }],
+    ends: [
+      { x: 20, y },
+      { x: width - 20, y },
+    ],
   };
 }
 
@@ -51,6 +54,9 @@ function standing(width, rooms) {
     radius,
     rooms: points,
     pipes: points.slice(0, -1).map(({ y }) => ({ x: x - 11, y: y + gap, width: 22, height: step - 2 * gap })),
-    ends: [{ x, y: 14 }, { x, y: last + radius + 32 }],
+    ends: [
+      { x, y: 14 },
+      { x, y: last + radius + 32 },
+    ],
   };
 }

@@ -18,7 +18,12 @@ export class Picture {
   #width = 0;
 
   constructor() {
-    this.element = s("svg", { class: "corridor", role: "img", "aria-label": "The corridor: five stages and the queues between them. Its figures are in the table below." });
+    this.element = s("svg", {
+      class: "corridor",
+      role: "img",
+      "aria-label":
+        "The corridor: five stages and the queues between them. Its figures are in the table below.",
+    });
     this.watcher = new ResizeObserver(([entry]) => {
       const width = Math.round(entry.contentRect.width);
       if (width && width !== this.#width) {

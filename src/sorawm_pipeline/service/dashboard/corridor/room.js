@@ -19,7 +19,8 @@ export class Room {
     this.name = name;
     this.upright = upright;
     const ring = radius - 6;
-    const circle = (className) => s("circle", { class: className, r: ring, pathLength: 100, transform: "rotate(-90)" });
+    const circle = (className) =>
+      s("circle", { class: className, r: ring, pathLength: 100, transform: "rotate(-90)" });
     this.arcs = PARTS.map((part) => circle(`ring ${part}`));
     const text = (className, x, y, content = "") => s("text", { class: className, x, y }, content);
     const beside = BESIDE;
@@ -63,7 +64,12 @@ export class Room {
       from += length;
     });
     say(this.share, shares ? percent(shares.busy) : "");
-    say(this.waits, shares ? `${this.upright ? "busy · " : ""}in ${percent(shares.waitIn)} · out ${percent(shares.waitOut)}` : "at rest");
+    say(
+      this.waits,
+      shares
+        ? `${this.upright ? "busy · " : ""}in ${percent(shares.waitIn)} · out ${percent(shares.waitOut)}`
+        : "at rest",
+    );
     say(this.batch, cap == null ? "" : `batch ≤ ${cap}`);
   }
 }

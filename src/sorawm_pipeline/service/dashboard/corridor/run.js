@@ -24,10 +24,24 @@ export class Run {
   constructor(slot, open) {
     this.slot = slot;
     this.job = null;
-    this.name = h("button", { class: "clip-name plain", type: "button", onclick: () => this.job != null && open(this.job) });
+    this.name = h("button", {
+      class: "clip-name plain",
+      type: "button",
+      onclick: () => this.job != null && open(this.job),
+    });
     this.phase = h("p", { class: "phase" });
     this.bar = h("div", { class: "bar-fill" });
-    this.meter = h("div", { class: "bar", role: "progressbar", "aria-label": "Progress of the clip", "aria-valuemin": 0, "aria-valuemax": 100 }, this.bar);
+    this.meter = h(
+      "div",
+      {
+        class: "bar",
+        role: "progressbar",
+        "aria-label": "Progress of the clip",
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+      },
+      this.bar,
+    );
     this.facts = h("dl", { class: "facts" });
     /** @type {Map<string, any>} */
     this.values = new Map();
@@ -36,7 +50,18 @@ export class Run {
     this.element = h(
       "article",
       { class: "run card", "aria-label": `Worker ${slot + 1}` },
-      h("div", { class: "run-head" }, h("div", { class: "run-title" }, h("p", { class: "eyebrow" }, `Worker ${slot + 1}`), this.name, this.phase), this.facts),
+      h(
+        "div",
+        { class: "run-head" },
+        h(
+          "div",
+          { class: "run-title" },
+          h("p", { class: "eyebrow" }, `Worker ${slot + 1}`),
+          this.name,
+          this.phase,
+        ),
+        this.facts,
+      ),
       this.meter,
       this.picture.element,
       this.figures.element,
@@ -69,7 +94,12 @@ export class Run {
     this.bar.style.inlineSize = share == null ? "" : `${share * 100}%`;
     if (share == null) this.meter.removeAttribute("aria-valuenow");
     else this.meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
-    this.meter.setAttribute("aria-valuetext", share == null ? phase(progress?.phase) : `${percent(share)}, ${count(progress.frames)} of ${count(progress.frames_expected)} frames`);
+    this.meter.setAttribute(
+      "aria-valuetext",
+      share == null
+        ? phase(progress?.phase)
+        : `${percent(share)}, ${count(progress.frames)} of ${count(progress.frames_expected)} frames`,
+    );
   }
 
   #showFacts(progress) {
@@ -79,11 +109,17 @@ export class Run {
     this.#fact("frames/s", counted ? rate(progress.fps) : "–");
     this.#fact("frames", counted ? `${count(progress.frames)}${of}` : "–");
     this.#fact("left", left == null ? "–" : duration(left));
-    this.#fact("in the corridor", progress.live_bound ? `${count(progress.live_frames)} of ≤ ${count(progress.live_bound)}` : "–");
+    this.#fact(
+      "in the corridor",
+      progress.live_bound ? `${count(progress.live_frames)} of ≤ ${count(progress.live_bound)}` : "–",
+    );
     this.#fact("memory", bytes(progress.rss));
     const gpu = progress.gpu;
     if (gpu?.total != null) {
-      const warm = gpu.temperature == null ? "" : ` · ${Math.round(gpu.temperature)} °C${gpu.throttled ? ", throttled" : ""}`;
+      const warm =
+        gpu.temperature == null
+          ? ""
+          : ` · ${Math.round(gpu.temperature)} °C${gpu.throttled ? ", throttled" : ""}`;
       this.#fact("GPU", `${gpu.utilisation == null ? "–" : `${Math.round(gpu.utilisation)}%`}${warm}`);
     }
   }

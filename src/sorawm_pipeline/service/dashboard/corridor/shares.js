@@ -19,9 +19,7 @@ export class RecentShares {
     this.#told.push(stages);
     if (this.#told.length > REMEMBERED) this.#told.shift();
     const first = this.#told.length > 1 ? this.#told[0] : {};
-    return Object.fromEntries(
-      Object.entries(stages).map(([name, now]) => [name, between(first[name], now)]),
-    );
+    return Object.fromEntries(Object.entries(stages).map(([name, now]) => [name, between(first[name], now)]));
   }
 }
 

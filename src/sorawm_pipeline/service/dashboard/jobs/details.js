@@ -62,7 +62,12 @@ export class Details {
     this.#compare = job.state === "done" && job.output ? new Compare(job) : null;
     const failed = job.error && job.state !== "done";
     this.#body.replaceChildren(
-      h("p", { class: "state-line" }, h("span", { class: "badge", "data-tone": tone }, word), h("span", { class: "phase" }, means)),
+      h(
+        "p",
+        { class: "state-line" },
+        h("span", { class: "badge", "data-tone": tone }, word),
+        h("span", { class: "phase" }, means),
+      ),
       ...(failed ? [trouble(job)] : []),
       ...(this.#compare ? [this.#compare.element] : []),
       facts(job),
@@ -90,7 +95,11 @@ function trouble({ state, error }) {
     { class: "trouble" },
     h("h3", {}, "What went wrong"),
     h("p", { class: "error-line" }, error.message),
-    h("p", { class: "remedy" }, state === "quarantined" ? remedy(error.kind) : "It is tried again by itself."),
+    h(
+      "p",
+      { class: "remedy" },
+      state === "quarantined" ? remedy(error.kind) : "It is tried again by itself.",
+    ),
     h("p", { class: "about" }, `Kind: ${error.kind}${where}`),
   );
 }
@@ -98,7 +107,9 @@ function trouble({ state, error }) {
 function facts(job) {
   const report = job.report ?? {};
   const { frames, detector, inpainter, encoder, provenance, verification } = report;
-  const marked = frames ? `${count(frames.marked)} of ${count(frames.encoded)} frames, ${runs(report.marks?.length ?? 0)}` : null;
+  const marked = frames
+    ? `${count(frames.marked)} of ${count(frames.encoded)} frames, ${runs(report.marks?.length ?? 0)}`
+    : null;
   const speed = report.fps ? `${rate(report.fps)} frames per second, ${duration(report.wall_s)}` : null;
   const model = (part) => part && `${part.method ? `${part.method}, ` : ""}${part.runtime} on ${part.device}`;
   const rows = [
@@ -107,18 +118,34 @@ function facts(job) {
     ["Result", job.output],
     ["Marks", marked],
     ["Speed", speed],
-    ["Detector", detector && detector.runtime !== "none" ? `${model(detector)}, looked at ${count(detector.frames_inferred)} frames` : null],
+    [
+      "Detector",
+      detector && detector.runtime !== "none"
+        ? `${model(detector)}, looked at ${count(detector.frames_inferred)} frames`
+        : null,
+    ],
     ["Restoring", model(inpainter)],
     ["Encoder", encoder && `${encoder.codec}${encoder.hardware ? " (hardware)" : ""}`],
     ["Left out", encoder?.left_out?.length ? encoder.left_out.join("; ") : null],
     ["Memory", report.peak_rss_bytes ? `at most ${bytes(report.peak_rss_bytes)}` : null],
-    ["Second look", verification && `${count(verification.residual_frames)} frames still show a mark${verification.repaired ? ", cleaned once more" : ""}`],
-    ["States its origin", provenance && `edited; ${origin(provenance.digital_source_type)}${provenance.signed ? "; signed" : ""}`],
+    [
+      "Second look",
+      verification &&
+        `${count(verification.residual_frames)} frames still show a mark${verification.repaired ? ", cleaned once more" : ""}`,
+    ],
+    [
+      "States its origin",
+      provenance && `edited; ${origin(provenance.digital_source_type)}${provenance.signed ? "; signed" : ""}`,
+    ],
     ["Added", when(job.created)],
     ["Finished", job.finished == null ? null : when(job.finished)],
   ];
   const shown = rows.filter(([, value]) => value);
-  return h("dl", { class: "fact-list" }, ...shown.map(([label, value]) => h("div", {}, h("dt", {}, label), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "fact-list" },
+    ...shown.map(([label, value]) => h("div", {}, h("dt", {}, label), h("dd", {}, value))),
+  );
 }
 
 function runs(number) {
@@ -130,8 +157,17 @@ function attempts(list) {
     "section",
     { class: "attempts" },
     h("h3", {}, "Attempts"),
-    h("ol", {}, ...list.map(({ started, ended, outcome, error }) =>
-      h("li", {}, `${when(started)}: ${outcome}${ended ? ` after ${duration(ended - started)}` : ""}`, error ? h("p", { class: "about" }, error.message) : null),
-    )),
+    h(
+      "ol",
+      {},
+      ...list.map(({ started, ended, outcome, error }) =>
+        h(
+          "li",
+          {},
+          `${when(started)}: ${outcome}${ended ? ` after ${duration(ended - started)}` : ""}`,
+          error ? h("p", { class: "about" }, error.message) : null,
+        ),
+      ),
+    ),
   );
 }

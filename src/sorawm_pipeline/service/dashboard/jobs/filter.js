@@ -15,9 +15,18 @@ export class Filter extends EventTarget {
     super();
     for (const state of ["", ...Object.keys(STATES)]) {
       const number = h("span", { class: "number" });
-      const radio = h("input", { type: "radio", name: "state", value: state, checked: state === "", onchange: () => this.#choose(state) });
+      const radio = h("input", {
+        type: "radio",
+        name: "state",
+        value: state,
+        checked: state === "",
+        onchange: () => this.#choose(state),
+      });
       const word = state ? STATES[state].word : "All";
-      this.#choices.set(state, { number, element: h("label", { class: "chip" }, radio, h("span", {}, word), number) });
+      this.#choices.set(state, {
+        number,
+        element: h("label", { class: "chip" }, radio, h("span", {}, word), number),
+      });
     }
     this.count({});
   }
@@ -26,8 +35,13 @@ export class Filter extends EventTarget {
   count(jobs) {
     const total = Object.values(jobs).reduce((all, some) => all + some, 0);
     for (const [state, { number }] of this.#choices) say(number, count(state ? (jobs[state] ?? 0) : total));
-    const shown = [...this.#choices].filter(([state]) => ALWAYS.has(state) || jobs[state] || state === this.state);
-    arrange(byId("filter"), shown.map(([, { element }]) => element));
+    const shown = [...this.#choices].filter(
+      ([state]) => ALWAYS.has(state) || jobs[state] || state === this.state,
+    );
+    arrange(
+      byId("filter"),
+      shown.map(([, { element }]) => element),
+    );
   }
 
   #choose(state) {

@@ -10,8 +10,13 @@ import { CANCELLABLE, ENDED, RETRYABLE, UNDER_WAY, remedy, wording } from "../wo
 export class Row {
   /** @param {any} job @param {Actions} actions */
   constructor(job, actions) {
-    const button = (label, act) => h("button", { class: "quiet", type: "button", onclick: () => act(this.job) }, label);
-    this.name = h("button", { class: "plain name", type: "button", onclick: () => actions.open(this.job.id) });
+    const button = (label, act) =>
+      h("button", { class: "quiet", type: "button", onclick: () => act(this.job) }, label);
+    this.name = h("button", {
+      class: "plain name",
+      type: "button",
+      onclick: () => actions.open(this.job.id),
+    });
     this.about = h("span", { class: "about" });
     this.error = h("p", { class: "error-line" });
     this.remedy = h("p", { class: "remedy" });
@@ -26,12 +31,26 @@ export class Row {
     this.cancel = button("Cancel", actions.cancel);
     this.retry = button("Retry", actions.retry);
     this.forget = button("Forget", actions.forget);
-    this.buttons = { Compare: this.compare, Download: this.download, Cancel: this.cancel, Retry: this.retry, Forget: this.forget };
-    const cell = (label, className, ...children) => h("td", { role: "cell", class: className, "data-label": label }, ...children);
+    this.buttons = {
+      Compare: this.compare,
+      Download: this.download,
+      Cancel: this.cancel,
+      Retry: this.retry,
+      Forget: this.forget,
+    };
+    const cell = (label, className, ...children) =>
+      h("td", { role: "cell", class: className, "data-label": label }, ...children);
     this.element = h(
       "tr",
       { role: "row" },
-      h("th", { role: "rowheader", scope: "row", class: "clip-cell" }, this.name, this.about, this.error, this.remedy),
+      h(
+        "th",
+        { role: "rowheader", scope: "row", class: "clip-cell" },
+        this.name,
+        this.about,
+        this.error,
+        this.remedy,
+      ),
       cell("State", "state-cell", this.badge, this.meter, this.done),
       cell("Work", "work-cell", this.work),
       cell("When", "time-cell", this.time),
@@ -77,12 +96,18 @@ export class Row {
     const moment = finished ?? started ?? created;
     this.time.dateTime = moment == null ? "" : new Date(moment * 1000).toISOString();
     this.time.title = when(moment);
-    say(this.time, state === "waiting" && next > now ? `again in ${duration(Math.round(next - now))}` : ago(moment, now));
+    say(
+      this.time,
+      state === "waiting" && next > now ? `again in ${duration(Math.round(next - now))}` : ago(moment, now),
+    );
   }
 
   /** @param {any} progress of its worker, or null: none */
   progress(progress) {
-    const share = progress?.frames_expected && progress.phase === "cleaning" ? Math.min(1, progress.frames / progress.frames_expected) : null;
+    const share =
+      progress?.frames_expected && progress.phase === "cleaning"
+        ? Math.min(1, progress.frames / progress.frames_expected)
+        : null;
     this.meter.hidden = this.done.hidden = share == null;
     if (share == null) return;
     this.bar.style.inlineSize = `${share * 100}%`;
@@ -91,14 +116,18 @@ export class Row {
 
   #advice(job) {
     if (job.state === "quarantined") return remedy(job.error?.kind);
-    if (job.state === "duplicate" && job.same_as != null) return `The same content as job ${job.same_as}. Retry cleans it all the same.`;
+    if (job.state === "duplicate" && job.same_as != null)
+      return `The same content as job ${job.same_as}. Retry cleans it all the same.`;
     if (job.state === "waiting" && job.error) return "It is tried again by itself.";
     return ["skipped", "gone", "duplicate"].includes(job.state) ? wording(job.state).means : "";
   }
 }
 
 function worked({ state, frames, fps, wall_s: seconds, attempts }) {
-  if (state === "done") return [`${count(frames)} frames`, fps ? `${rate(fps)}/s` : null, seconds ? duration(seconds) : null].filter(Boolean).join(" · ");
+  if (state === "done")
+    return [`${count(frames)} frames`, fps ? `${rate(fps)}/s` : null, seconds ? duration(seconds) : null]
+      .filter(Boolean)
+      .join(" · ");
   return attempts > 1 ? `attempt ${attempts}` : "";
 }
 

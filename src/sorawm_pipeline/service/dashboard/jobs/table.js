@@ -26,7 +26,12 @@ export class Table {
 
   /** @param {(id: number) => void} open */
   constructor(open) {
-    this.actions = { open, cancel: (job) => this.#do(job, api.cancel), retry: (job) => this.#do(job, api.retry), forget: (job) => this.#forget(job) };
+    this.actions = {
+      open,
+      cancel: (job) => this.#do(job, api.cancel),
+      retry: (job) => this.#do(job, api.retry),
+      forget: (job) => this.#forget(job),
+    };
     this.#filter.addEventListener("change", () => this.#turn([null]));
     byId("newer").addEventListener("click", () => this.#turn(this.#pages.slice(0, -1)));
     byId("older").addEventListener("click", () => this.#turn([...this.#pages, this.#next]));
@@ -85,9 +90,18 @@ export class Table {
     const rows = new Map(jobs.map((job) => [job.id, this.#rows.get(job.id) ?? new Row(job, this.actions)]));
     jobs.forEach((job) => rows.get(job.id).show(job));
     this.#rows = rows;
-    arrange(this.#body, [...rows.values()].map((row) => row.element));
+    arrange(
+      this.#body,
+      [...rows.values()].map((row) => row.element),
+    );
     byId("jobs").hidden = !jobs.length;
-    this.#tell(jobs.length ? "" : this.#filter.state ? `No job is ${wording(this.#filter.state).word.toLowerCase()}.` : "No jobs yet. Drop a video above, or put one into the watched folder.");
+    this.#tell(
+      jobs.length
+        ? ""
+        : this.#filter.state
+          ? `No job is ${wording(this.#filter.state).word.toLowerCase()}.`
+          : "No jobs yet. Drop a video above, or put one into the watched folder.",
+    );
     byId("newer").disabled = this.#pages.length === 1;
     byId("older").disabled = this.#next == null;
     byId("pager").hidden = this.#pages.length === 1 && this.#next == null;

@@ -20,7 +20,10 @@ export class Gauges {
   #machine = {};
 
   constructor() {
-    arrange(byId("gauges"), [this.#speed, this.#batches, this.#memory].map((plot) => plot.element));
+    arrange(
+      byId("gauges"),
+      [this.#speed, this.#batches, this.#memory].map((plot) => plot.element),
+    );
   }
 
   status(status, now = Date.now() / 1000) {
@@ -39,7 +42,9 @@ export class Gauges {
   }
 
   #add(now) {
-    const fresh = [...this.#workers.values()].filter(({ at }) => now - at < FRESH_S).map((told) => told.progress);
+    const fresh = [...this.#workers.values()]
+      .filter(({ at }) => now - at < FRESH_S)
+      .map((told) => told.progress);
     const { memory, gpus = [] } = this.#machine;
     const values = {
       fps: sum(fresh.filter(({ phase }) => phase === "cleaning").map(({ fps }) => fps)),
@@ -63,21 +68,48 @@ export class Gauges {
     this.#speed.show(history, [{ name: "fps", label: "all workers", colour: "--busy" }]);
     this.#batches.show(
       history,
-      history.names("cap ").map((name, index) => ({ name, label: name.slice(4), colour: COLOURS[index % COLOURS.length], step: true, dash: index % 2 ? [6, 4] : undefined })),
+      history
+        .names("cap ")
+        .map((name, index) => ({
+          name,
+          label: name.slice(4),
+          colour: COLOURS[index % COLOURS.length],
+          step: true,
+          dash: index % 2 ? [6, 4] : undefined,
+        })),
     );
     this.#memory.show(history, [
-      { name: "machine", label: "machine", colour: "--wait-in", of: () => (memory?.total ? `of ${bytes(memory.total)}` : "") },
+      {
+        name: "machine",
+        label: "machine",
+        colour: "--wait-in",
+        of: () => (memory?.total ? `of ${bytes(memory.total)}` : ""),
+      },
       { name: "workers", label: "workers", colour: "--busy" },
     ]);
     if (!gpus.length) return;
     this.#gpu.show(
       history,
       gpus.flatMap((gpu, index) => [
-        { name: `gpu ${index} load`, label: gpus.length > 1 ? `GPU ${index} load` : "load", colour: COLOURS[(2 * index) % 4], of: () => heat(gpu) },
-        { name: `gpu ${index} memory`, label: "memory", colour: COLOURS[(2 * index + 1) % 4], dash: [6, 4], of: () => (gpu.total ? `of ${bytes(gpu.total)}` : "") },
+        {
+          name: `gpu ${index} load`,
+          label: gpus.length > 1 ? `GPU ${index} load` : "load",
+          colour: COLOURS[(2 * index) % 4],
+          of: () => heat(gpu),
+        },
+        {
+          name: `gpu ${index} memory`,
+          label: "memory",
+          colour: COLOURS[(2 * index + 1) % 4],
+          dash: [6, 4],
+          of: () => (gpu.total ? `of ${bytes(gpu.total)}` : ""),
+        },
       ]),
     );
-    arrange(byId("gauges"), [this.#speed, this.#batches, this.#memory, this.#gpu].map((plot) => plot.element));
+    arrange(
+      byId("gauges"),
+      [this.#speed, this.#batches, this.#memory, this.#gpu].map((plot) => plot.element),
+    );
   }
 }
 

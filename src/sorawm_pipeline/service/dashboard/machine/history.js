@@ -16,7 +16,11 @@ export class History {
       for (const series of this.#series.values()) series.push(null);
     }
     for (const [name, value] of Object.entries(values)) {
-      if (!this.#series.has(name)) this.#series.set(name, this.times.map(() => null));
+      if (!this.#series.has(name))
+        this.#series.set(
+          name,
+          this.times.map(() => null),
+        );
       this.#series.get(name)[this.times.length - 1] = value ?? null;
     }
     this.#forget(now - SPAN_S);

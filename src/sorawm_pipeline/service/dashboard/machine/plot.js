@@ -29,7 +29,13 @@ export class Plot {
     this.lines = [];
     this.canvas = h("div", { class: "canvas", "aria-hidden": "true" });
     this.legend = h("ul", { class: "legend" });
-    this.element = h("section", { class: "plot card", "aria-label": title }, h("h3", {}, title), this.legend, this.canvas);
+    this.element = h(
+      "section",
+      { class: "plot card", "aria-label": title },
+      h("h3", {}, title),
+      this.legend,
+      this.canvas,
+    );
     new ResizeObserver(([entry]) => this.#resize(Math.floor(entry.contentRect.width))).observe(this.canvas);
     addEventListener("themechange", () => this.#plot?.redraw(false));
   }
@@ -88,8 +94,21 @@ export class Plot {
         cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
         scales: { x: { time: true, auto: false }, y: { range: (_, __, seen) => [0, this.top(seen ?? 0)] } },
         axes: [
-          { ...axis, space: 70, grid: { show: false }, size: 24, values: (self, splits) => splits.map((at) => before(self.scales.x.max - at)), splits: (self) => whole(self.scales.x) },
-          { ...axis, size: 58, space: 34, grid: { stroke: ink("--line"), width: 1 }, values: (_, splits) => splits.map((value) => (value == null ? "" : this.unit(value))) },
+          {
+            ...axis,
+            space: 70,
+            grid: { show: false },
+            size: 24,
+            values: (self, splits) => splits.map((at) => before(self.scales.x.max - at)),
+            splits: (self) => whole(self.scales.x),
+          },
+          {
+            ...axis,
+            size: 58,
+            space: 34,
+            grid: { stroke: ink("--line"), width: 1 },
+            values: (_, splits) => splits.map((value) => (value == null ? "" : this.unit(value))),
+          },
         ],
         series: [
           {},
