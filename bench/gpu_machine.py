@@ -227,8 +227,7 @@ class OnGpu(Step):
             self.compute(len(items))
             return items
 
-        for first in range(0, count, self.batches.cap()):
-            self.batches.run(batch, range(first, min(count, first + self.batches.cap())))
+        self.batches.run(batch, range(count))
 
     def compute(self, count: int) -> None:
         raise NotImplementedError

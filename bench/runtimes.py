@@ -1,4 +1,4 @@
-"""ONNX Runtime beside OpenVINO in bf16: milliseconds for one item of a batch, in turns, medians.
+"""ONNX Runtime beside OpenVINO in bf16 and 8-bit integers: milliseconds for an item, medians.
 
     python bench/runtimes.py [--threads 2] [--output FILE.json]
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from sorawm_pipeline.vision.cpu_networks import CpuNetwork, OnnxNetwork, OpenVinoNetwork
 from sorawm_pipeline.vision.see_through import FILL, MATTE
-from sorawm_pipeline.vision.weights import BUILTIN_DETECTOR, builtin_weights
+from sorawm_pipeline.vision.weights import BUILTIN_DETECTOR, builtin_files, builtin_weights
 
 ROUNDS = 15
 INPUTS = {FILL: (8, 16, 44, 96), MATTE: (8, 17, 44, 96), BUILTIN_DETECTOR: (1, 3, 640, 352)}
@@ -28,17 +28,23 @@ INPUTS = {FILL: (8, 16, 44, 96), MATTE: (8, 17, 44, 96), BUILTIN_DETECTOR: (1, 3
 def measured(name: str, threads: int) -> dict[str, Any]:
     weights = builtin_weights("onnx", name)
     networks: list[CpuNetwork] = [kind(weights, threads) for kind in (OnnxNetwork, OpenVinoNetwork)]
+    if (name, "int8") in builtin_files():
+        networks.append(OnnxNetwork(builtin_weights("int8", name), threads, "int8"))
     batch = np.random.default_rng(0).random(INPUTS[name], np.float32)
     answers = [network(batch) for network in networks]
-    taken: dict[str, list[float]] = {network.runtime: [] for network in networks}
+    taken: dict[str, list[float]] = {network.precision: [] for network in networks}
     for _ in range(ROUNDS):
         for network in networks:
             began = time.perf_counter()
             network(batch)
-            taken[network.runtime].append((time.perf_counter() - began) / len(batch) * 1e3)
-    medians = {runtime: round(statistics.median(some), 2) for runtime, some in taken.items()}
-    apart = np.abs(answers[0] - answers[1]).mean() / np.abs(answers[0]).mean()
-    return {"network": name, "ms": medians, "apart": round(float(apart), 5)}
+            taken[network.precision].append((time.perf_counter() - began) / len(batch) * 1e3)
+    medians = {form: round(statistics.median(some), 2) for form, some in taken.items()}
+    size = np.abs(answers[0]).mean()
+    apart = {
+        network.precision: round(float(np.abs(answer - answers[0]).mean() / size), 5)
+        for network, answer in zip(networks[1:], answers[1:], strict=True)
+    }
+    return {"network": name, "ms": medians, "apart": apart}
 
 
 def main() -> None:

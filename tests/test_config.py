@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sorawm_pipeline.config import (
     NOT_AVAILABLE_YET,
     PROFILES,
+    DecodeConfig,
     DetectConfig,
     EncodeConfig,
     PipelineConfig,
@@ -261,7 +262,6 @@ def test_weights_are_pinned_and_pickles_allowed_only_in_so_many_words() -> None:
     "override",
     [
         "decode.hardware=true",
-        "detect.compile=true",
         "encode.hardware=true",
         "service.host=0.0.0.0",
         "service.port=80",
@@ -459,8 +459,8 @@ def test_the_configuration_is_frozen() -> None:
 def test_the_constructor_raises_config_errors_too() -> None:
     with pytest.raises(ConfigError, match=r"^device: expected .* found \"tpu\"$"):
         PipelineConfig(device="tpu")
-    with pytest.raises(ConfigError, match=r"detect\.compile: true is not available in this"):
-        PipelineConfig(detect=DetectConfig(compile=True))
+    with pytest.raises(ConfigError, match=r"decode\.hardware: true is not available in this"):
+        PipelineConfig(decode=DecodeConfig(hardware=True))
 
 
 def test_import_is_light() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -436,6 +437,24 @@ async def test_memory_runs_out_in_a_batch(
     source = make_clip("clip.mp4", Clip(frames=20))
     report = await Pipeline(config()).process(source, tmp_path / "out.mp4")
     assert report.frames.marked == 20
+
+
+async def test_no_look_takes_more_frames_than_the_batch_asked_for(
+    make_clip: MakeClip,
+    tmp_path: Path,
+    detectors: list[WhiteDetector],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = WhiteDetector.detect
+
+    def doubtful(self: WhiteDetector, images: np.ndarray) -> object:
+        """What is seen doubtfully is looked at in every frame, many at once."""
+        return [[replace(mark, confidence=0.35) for mark in one] for one in plain(self, images)]
+
+    monkeypatch.setattr(WhiteDetector, "detect", doubtful)
+    source = make_clip("clip.mp4", Clip(frames=60))
+    await Pipeline(config(detect={"batch": 2})).process(source, tmp_path / "out.mp4")
+    assert max(detectors[0].calls) == 2
 
 
 async def test_a_memory_budget_bounds_the_live_frames(make_clip: MakeClip, tmp_path: Path) -> None:

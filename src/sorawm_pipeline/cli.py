@@ -247,12 +247,28 @@ def doctor(*, json: Flag = False) -> int:
 def serve(
     pipeline: Path,
     *,
-    host: str = "127.0.0.1",
-    port: int = 5344,
+    host: str | None = None,
+    port: int | None = None,
+    output: Path | None = None,
+    set_: Set = None,
+    log_format: Literal["console", "json"] | None = None,
 ) -> int:
-    """Serve the HTTP API and dashboard (not in this version)."""
-    del pipeline, host, port
-    raise ConfigError("serve is not available in this version")
+    """Serve the HTTP API and the dashboard; watch input.watch too, if it is set.
+
+    Args:
+        pipeline: The pipeline.yaml.
+        host: Address to listen at, over service.host.
+        port: Port to listen at, over service.port.
+        output: A folder for the results.
+        set_: KEY=VALUE over the YAML.
+        log_format: Log lines for people or as JSON.
+    """
+    given = {"service.host": host, "service.port": port}
+    overrides = [
+        *(set_ or []),
+        *(f"{key}={value}" for key, value in given.items() if value is not None),
+    ]
+    return _watch(pipeline, overrides, log_format, None, output, overwrite=False, http=True)
 
 
 @jobs_app.command(name="list")
@@ -385,6 +401,7 @@ def _watch(
     output: Path | None,
     *,
     overwrite: bool,
+    http: bool = False,
 ) -> int:
     from sorawm_pipeline.service.command import watch_folder
 
@@ -396,7 +413,13 @@ def _watch(
         )
         return config.model_copy(update={"input": source, "output": result})
 
-    finished = watch_folder(read, output, lambda line: print(line, flush=True))
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    def hint(url: str) -> None:
+        print(f"dashboard: {url}", file=sys.stderr, flush=True)
+
+    finished = watch_folder(read, output, say, hint, http=http)
     return DONE if finished else INTERRUPTED
 
 

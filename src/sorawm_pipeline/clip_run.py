@@ -283,6 +283,7 @@ class ClipRun:
                 runtime=self._detector.runtime,
                 device=self._detector.device,
                 weights_sha256=self._detector.weights_sha256,
+                fallback=self._detector.fallback,
             ),
             "inpainter": InpainterReport(
                 method=self._config.inpaint.method, runtime="none", device="cpu"
@@ -292,6 +293,7 @@ class ClipRun:
                 method=stages.inpainter.method,
                 runtime=stages.inpainter.runtime,
                 device=stages.inpainter.device,
+                precision=getattr(stages.inpainter, "precision", None),
                 weights_sha256=stages.inpainter.weights_sha256,
                 fallback=getattr(stages.inpainter, "fallback", None),
             ),

@@ -82,11 +82,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 NOT_AVAILABLE_YET: frozenset[str] = frozenset(
     {
         "decode.hardware",
-        "detect.compile",
         "encode.hardware",
-        "service.host",
-        "service.port",
-        "service.token_file",
     }
 )
 """Keys of the contract that nothing obeys yet: any value but the default is refused."""

@@ -284,6 +284,17 @@ class ServiceConfig(Section):
     host: str = Field(default="127.0.0.1", min_length=1, description="a host name or address")
     port: Whole = Field(default=5344, ge=0, le=65535, description="a port number from 0 to 65535")
     token_file: FilePath | None = Field(default=None, description="the path of a file, or null")
+    http: Flag = False
+    roots: Annotated[tuple[FilePath, ...], BeforeValidator(_one_or_many)] = Field(
+        default=(), description="the path of a folder, or a list of such"
+    )
+    uploads: FilePath | None = Field(default=None, description="the path of a folder, or null")
+    upload_max: Annotated[Whole, Field(gt=0), BeforeValidator(_bytes)] = Field(
+        default=10_000_000_000, description='a number of bytes such as 10000000000 or "10GB"'
+    )
+    uploads_at_once: Whole = Field(default=4, ge=1, le=64, description="a whole number, 1 to 64")
+    uploads_keep_s: Number = Field(default=604_800.0, ge=0, description="seconds")
+    rate: Number = Field(default=50.0, gt=0, le=100_000, description="requests per second")
     ledger: FilePath | None = Field(default=None, description="the path of a file, or null")
     workers: Annotated[Whole, Field(ge=1, le=64)] | Literal["auto"] = Field(
         default="auto", description='"auto" or a whole number from 1 to 64'

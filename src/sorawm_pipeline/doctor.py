@@ -175,20 +175,19 @@ def _cuda() -> tuple[tuple[str, ...], str | None]:
 
 
 def _models() -> tuple[Model, ...]:
-    from sorawm_pipeline.vision.weights import builtin_weights, manifest
+    from sorawm_pipeline.vision.weights import builtin_files, builtin_weights
 
     found: list[Model] = []
     try:
-        names = list(manifest())
+        files = builtin_files()
     except ModelError as error:
         return (Model(name="built-in", format="manifest", error=error.message),)
-    for name in names:
-        for kind in ("onnx", "safetensors"):
-            try:
-                weights = builtin_weights(kind, name)
-                found.append(Model(name=name, format=kind, sha256=weights.sha256))
-            except ModelError as error:
-                found.append(Model(name=name, format=kind, error=error.message))
+    for name, kind in files:
+        try:
+            weights = builtin_weights(kind, name)
+            found.append(Model(name=name, format=kind, sha256=weights.sha256))
+        except ModelError as error:
+            found.append(Model(name=name, format=kind, error=error.message))
     return tuple(found)
 
 

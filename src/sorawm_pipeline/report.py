@@ -76,19 +76,23 @@ class FramesReport(_Model):
 
 
 class DetectorReport(_Model):
+    """What looked for marks; `fallback` says why it is not compiled, if that was asked for."""
+
     frames_inferred: Count
     runtime: Literal["torch", "onnxruntime", "openvino", "tensorrt", "none"]
     device: Text
     weights_sha256: Text
+    fallback: Text | None = None
 
 
 class InpainterReport(_Model):
-    """How marks were filled; `fallback` says why not in the fastest runtime, if so."""
+    """How marks were filled; `fallback` says why in no faster form than the plain one, if so."""
 
     method: Text
     runtime: Text
     device: Text
     weights_sha256: Text | None = None
+    precision: Text | None = None
     fallback: Text | None = None
 
 

@@ -200,6 +200,7 @@ def _load(config: PipelineConfig) -> tuple[Detector | NoDetector, float]:
         confidence=believe * DOUBTFUL,
         image_size=config.detect.image_size,
         half=config.detect.half,
+        compile=config.detect.compile,
     )
     return detector, believe
 

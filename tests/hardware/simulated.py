@@ -66,7 +66,7 @@ class SimulatedDevice:
 def work_off(device: SimulatedDevice, cap: BatchCap, items: int) -> list[int]:
     """What a stage with a full queue does with `items`; the results."""
     results: list[int] = []
-    while len(results) < items:
+    while len(results) < items:  # a stage takes what its cap lets it, then reads the cap again
         batch = range(len(results), min(items, len(results) + cap.cap()))
         results += cap.run(device.run, batch)
     return results

@@ -151,10 +151,22 @@ def test_every_item_has_its_result_in_order_however_often_memory_runs_out(
         assert 1 <= cap.cap() <= max_cap
 
 
-def test_halves_are_tried_in_order() -> None:
+def test_after_a_shortage_smaller_batches_follow() -> None:
     device = Device(room=2)
     BatchCap(max_cap=8, start=8).run(device, range(7))
-    assert device.sizes == [7, 4, 2, 2, 3, 2, 1]
+    assert device.sizes == [7, 3, 1, 2, 2, 2]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 12), st.integers(1, 60))
+def test_no_call_is_larger_than_the_cap_and_all_are_of_about_one_size(
+    size: int, count: int
+) -> None:
+    device = Device(room=99)
+    BatchCap(max_cap=size, start=size).run(device, range(count))
+    assert max(device.sizes) <= size
+    assert max(device.sizes) - min(device.sizes) <= 1
+    assert len(device.sizes) == -(-count // size)
 
 
 def test_an_empty_batch_calls_nothing() -> None:
@@ -181,10 +193,10 @@ def test_other_errors_pass_untouched() -> None:
 
 def test_a_lost_result_is_noticed() -> None:
     with pytest.raises(ValueError, match="3 items went in, 2 results came out"):
-        BatchCap(max_cap=4).run(lambda part: part[1:], range(3))
+        BatchCap(max_cap=4, start=4).run(lambda part: part[1:], range(3))
 
 
-def test_nothing_of_the_failed_call_is_held_when_its_halves_are_tried() -> None:
+def test_nothing_of_the_failed_call_is_held_when_smaller_ones_are_tried() -> None:
     class Tensor:
         pass
 
@@ -199,10 +211,12 @@ def test_nothing_of_the_failed_call_is_held_when_its_halves_are_tried() -> None:
         return list(part)
 
     cap = BatchCap(
-        max_cap=4, release=lambda: alive_at_release.append(any(ref() is not None for ref in held))
+        max_cap=4,
+        start=4,
+        release=lambda: alive_at_release.append(any(ref() is not None for ref in held)),
     )
     cap.run(hungry, range(4))
-    assert alive_at_release == [False, False, False]
+    assert alive_at_release == [False, False]
 
 
 # telling what is a lack of memory

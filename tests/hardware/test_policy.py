@@ -109,9 +109,6 @@ def test_what_is_cut_into_equal_parts_grows_to_a_single_one() -> None:
     device = SimulatedDevice(1, 1.0, 1.0)
     cap = BatchCap(32, start=4, signals=device.signals)
     for _ in range(20):
-        waiting = list(range(8))
-        size = -(-8 // -(-8 // cap.cap()))
-        for first in range(0, 8, size):
-            cap.run(device.run, waiting[first : first + size], waiting=8)
+        cap.run(device.run, range(8))
     assert device.sizes[-1] == 8
     assert cap.cap() == 9

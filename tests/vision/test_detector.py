@@ -226,6 +226,38 @@ def test_a_gpu_that_is_not_there_is_a_device_error() -> None:
         Detector(builtin_weights("safetensors"), device="cuda:63")
 
 
+def test_a_network_that_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def broken(self: torch.nn.Module, **_: object) -> None:
+        def call(*_: object, **__: object) -> None:
+            raise RuntimeError("no compiler\nand much more")
+
+        self._compiled_call_impl = call  # as `Module.compile` does, which compiles when called
+
+    monkeypatch.setattr(torch.nn.Module, "compile", broken)
+    made = Detector(builtin_weights("safetensors"), compile=True, threads=1)
+    assert made.fallback == "it cannot be compiled (RuntimeError: no compiler)"
+    plain = Detector(builtin_weights("safetensors"), threads=1)
+    picture = np.random.default_rng(0).integers(0, 255, (1, 64, 96, 3), np.uint8)
+    assert plain.fallback is None
+    assert made.detect(picture) == plain.detect(picture)
+
+
+def test_memory_that_runs_out_while_compiling_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def broken(self: torch.nn.Module, **_: object) -> None:
+        def call(*_: object, **__: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        self._compiled_call_impl = call
+
+    monkeypatch.setattr(torch.nn.Module, "compile", broken)
+    with pytest.raises(torch.OutOfMemoryError):
+        Detector(builtin_weights("safetensors"), compile=True, threads=1)
+
+
 def column(box: Box, score: float) -> list[float]:
     x0, y0, x1, y1 = box
     return [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, score]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib import resources
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sorawm_pipeline.media.frame import Box, Plane
 from sorawm_pipeline.media.patch import OPAQUE
 from sorawm_pipeline.media.planes import layout_of
-from sorawm_pipeline.vision.cpu_networks import OnnxNetwork
+from sorawm_pipeline.vision.cpu_networks import OnnxNetwork, Precision
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import Hole, Region, plain_inpainter
 from sorawm_pipeline.vision.see_through import (
@@ -20,6 +21,7 @@ from sorawm_pipeline.vision.see_through import (
     Networks,
     SeeThrough,
     TorchNetwork,
+    in_torch,
     load_networks,
 )
 from sorawm_pipeline.vision.weights import builtin_weights
@@ -34,6 +36,7 @@ class Told:
     """A network that answers what it is told, whatever it sees."""
 
     runtime = "onnxruntime"
+    precision: Precision = "fp32"
     sha256 = "0" * 64
 
     def __init__(self, answer: Floats, failures: int = 0) -> None:
@@ -212,6 +215,25 @@ def test_the_built_in_networks_see_more_than_a_blind_fill() -> None:
         filled = np.stack([patch.planes[0] for patch in inpainter.fill(regions)])
         errors[name] = float(np.mean((filled.astype(float) - truth)[:, covered] ** 2))
     assert errors["see-through"] < 0.5 * errors["blind"]
+
+
+def test_networks_that_cannot_be_compiled_run_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def compiled(network: torch.nn.Module, **_: object) -> Callable[..., torch.Tensor]:
+        def call(*_: object) -> torch.Tensor:
+            raise RuntimeError("no compiler")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    weights = builtin_weights("safetensors", FILL)
+    sample = np.full((1, 16, 24, 44), 0.5, np.float32)
+    network, reason = in_torch(weights, sample, "cpu", half=False, compile=True)
+    plain, none = in_torch(weights, sample, "cpu", half=False, compile=False)
+    assert reason == "it cannot be compiled (RuntimeError: no compiler)"
+    assert none is None
+    assert (network(sample) == plain(sample)).all()
 
 
 def plate(alpha: float) -> list[Region]:

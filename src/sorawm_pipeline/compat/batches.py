@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sorawm_pipeline.budget import AUTO_BATCH
@@ -28,17 +27,3 @@ def batch_cap(device: str) -> BatchCap:
         signals=gpu_signals(gpu_snapshot, uuid),
         release=torch.cuda.empty_cache,
     )
-
-
-def in_batches(
-    cap: BatchCap, work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]
-) -> list[R]:
-    """Results of `work` for all items, in order, as many at a time as the cap says.
-
-    Raises:
-        DeviceError: a single item does not fit into memory.
-    """
-    results: list[R] = []
-    while len(results) < len(items):
-        results += cap.run(work, items[len(results) : len(results) + cap.cap()])
-    return results

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline.compat.batches import batch_cap, in_batches
+from sorawm_pipeline.compat.batches import batch_cap
 from sorawm_pipeline.compat.detector import check_picture
 from sorawm_pipeline.compat.stills import Picture, Place, places, restored
 from sorawm_pipeline.hardware.batch_cap import BatchCap
@@ -64,9 +64,7 @@ class WaterMarkCleaner:
         if found:
             with self._lock:
                 networks, cap = self._ready()
-                patches = in_batches(
-                    cap, lambda part: [restored(place, networks) for place in part], found
-                )
+                patches = cap.run(lambda part: [restored(place, networks) for place in part], found)
             for place, patch in zip(found, patches, strict=True):
                 place.write(patch)
         return cleaned

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline.compat.batches import batch_cap, in_batches
+from sorawm_pipeline.compat.batches import batch_cap
 from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.display import Display
 from sorawm_pipeline.vision.detector import Detection, Detector
@@ -83,7 +83,7 @@ class SoraWaterMarkDetector:
                 return _seen(detector, images)
 
             for _, alike in groupby(input_images, key=np.shape):
-                found += in_batches(cap, look, list(alike))
+                found += cap.run(look, list(alike))
         return found
 
     def _ready(self) -> tuple[Detector, BatchCap]:

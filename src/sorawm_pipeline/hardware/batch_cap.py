@@ -152,23 +152,20 @@ class BatchCap:
         """Items the next batch may have, 1 to `max_cap`."""
         return self._state.cap
 
-    def run(
-        self, fn: Callable[[Sequence[T]], Sequence[R]], batch: Sequence[T], *, waiting: int = 0
-    ) -> list[R]:
-        """Results of `fn` for `batch`, in order, in as few calls as memory allows.
+    def run(self, fn: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R]:
+        """Results of `fn` for `items`, in order, in as few calls of about one size as the cap lets.
 
-        A call that runs out of memory is repeated with each half of its items in turn, so `fn`
-        must give the same answer when it is asked again. `waiting` items were there when the
-        batch was cut, if that was not by the cap alone.
+        A call that runs out of memory is repeated with half as many items, so `fn` must give the
+        same answer when it is asked again.
 
         Raises:
             DeviceError: a single item does not fit into memory.
             ValueError: `fn` did not return one result per item.
         """
         results: list[R] = []
-        todo = [batch] if batch else []
-        while todo:
-            part = todo.pop()
+        while left := len(items) - len(results):
+            size = -(-left // -(-left // self.cap()))
+            part = items[len(results) : len(results) + size]
             shortage = None
             try:
                 done = fn(part)
@@ -178,17 +175,15 @@ class BatchCap:
                 # Only the text is kept: the traceback would hold the memory that must go.
                 shortage = f"{type(error).__name__}: {error}".partition("\n")[0]
             if shortage is None:
-                if len(done) != len(part):
-                    raise ValueError(f"{len(part)} items went in, {len(done)} results came out")
+                if len(done) != size:
+                    raise ValueError(f"{size} items went in, {len(done)} results came out")
                 results.extend(done)
-                self._succeeded(len(part), waiting)
+                self._succeeded(size, len(items))
                 continue
-            self._state = self._state.after_out_of_memory(len(part))
+            self._state = self._state.after_out_of_memory(size)
             self._give_back()
-            if len(part) == 1:
+            if size == 1:
                 raise DeviceError(f"not enough memory for a single frame ({shortage})")
-            half = (len(part) + 1) // 2
-            todo += [part[half:], part[:half]]
         return results
 
     def _succeeded(self, size: int, waiting: int) -> None:

@@ -1,4 +1,4 @@
-"""`run --watch` as a program: signals, what is printed, the exit status."""
+"""`run --watch` and `serve` as programs: signals, what is printed, the exit status."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ def watch_folder(
     read_config: Callable[[], PipelineConfig],
     output: Path | None,
     say: Callable[[str], object],
+    hint: Callable[[str], object],
+    *,
+    http: bool = False,
 ) -> bool:
-    """Watch until a signal ends it; True if nothing was interrupted.
+    """Watch, serve, or both, until a signal ends it; True if nothing was interrupted.
 
     SIGINT or SIGTERM stops in two levels, SIGHUP reads the configuration again, SIGUSR1 has the
     ledger and the folder looked at.
@@ -33,15 +36,22 @@ def watch_folder(
         read_config: reads it, the first time and on SIGHUP.
         output: the folder of the results; None: as configured.
         say: told in words of every clip that is done or given up.
+        hint: told where the dashboard is, once it is there.
+        http: whether to serve even if `service.http` does not say so.
 
     Raises:
         ConfigError: as `Daemon`; from SIGHUP it is logged and the old configuration stays.
     """
-    return asyncio.run(_run(Daemon(read_config(), output), read_config, say))
+    return asyncio.run(_run(Daemon(read_config(), output), read_config, say, hint, http=http))
 
 
 async def _run(
-    daemon: Daemon, read_config: Callable[[], PipelineConfig], say: Callable[[str], object]
+    daemon: Daemon,
+    read_config: Callable[[], PipelineConfig],
+    say: Callable[[str], object],
+    hint: Callable[[str], object],
+    *,
+    http: bool,
 ) -> bool:
     def stop() -> None:
         log.warning("finishing what runs; once more to stop now", seconds=GRACE_S)
@@ -66,11 +76,25 @@ async def _run(
         try:
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(_tell(daemon, say))
-                finished = await daemon.run()
+                if http or daemon.config.service.http:
+                    finished = await _served(daemon, hint)
+                else:
+                    finished = await daemon.run()
                 telling.cancel()
         except* ConfigError as errors:
             raise _first(errors) from None
     return finished
+
+
+async def _served(daemon: Daemon, hint: Callable[[str], object]) -> bool:
+    """As `Daemon.run`, with the HTTP API beside it."""
+    from sorawm_pipeline.service.http import server
+
+    token = server.checked_token(daemon.config)
+    taken = server.bound(daemon.config)
+    hint(server.url(daemon.config, taken))
+    async with server.served(daemon, taken, token):
+        return await daemon.run()
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.service import limits, wire
 from sorawm_pipeline.service.books import Books
 from sorawm_pipeline.service.endings import Endings
-from sorawm_pipeline.service.events import Event, EventHub, JobChanged, QueueChanged
+from sorawm_pipeline.service.events import Event, EventHub, Heartbeat, JobChanged, QueueChanged
 from sorawm_pipeline.service.inspector import Inspector
 from sorawm_pipeline.service.intake import Intake
 from sorawm_pipeline.service.jobs import Fingerprint, Job, JobState, Source
@@ -98,6 +98,12 @@ class Daemon:
         program: what to start as a worker.
         events: what tells of changes in the watched folder.
 
+    Attributes:
+        config: as it is now.
+        output: the folder of the results, absolute.
+        ledger: from when `up` is set.
+        up: set once jobs are taken.
+
     Raises:
         ConfigError: the watched folder and that of the results are in each other's way.
     """
@@ -127,6 +133,7 @@ class Daemon:
         self._intake: Intake | None = None
         self._watch: Watch | None = None
         self._task: asyncio.Task[Any] | None = None
+        self.up = asyncio.Event()
 
     # running
 
@@ -161,6 +168,7 @@ class Daemon:
             await self._inspector.start()
             log.info("ready", ledger=self.ledger_path, workers=len(self._slots))
             self._notifier.ready()
+            self.up.set()
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(work) for work in self._background()]
                 async with asyncio.TaskGroup() as hands:
@@ -238,6 +246,7 @@ class Daemon:
             self._room.look()
             for slot in self._slots:
                 await slot.look_at_room()
+            self._hub.tell(Heartbeat())
             await asyncio.sleep(pause)
 
     # stopping and reloading

@@ -45,7 +45,12 @@ class QueueChanged:
     paused: str | None
 
 
-Event = JobChanged | JobProgress | WorkerChanged | QueueChanged
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Every few seconds, so that whoever listens can tell how things are."""
+
+
+Event = JobChanged | JobProgress | WorkerChanged | QueueChanged | Heartbeat
 
 
 class EventHub:

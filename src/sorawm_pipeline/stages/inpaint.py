@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo
@@ -72,7 +72,7 @@ class Inpaint:
         """The first of the waiting frames, filled."""
         frames, self._waiting = self._waiting[:count], self._waiting[count:]
         regions = [self._region(frame, mark) for frame in frames for mark in frame.marks]
-        patches = iter([patch for part in self._parts(regions) for patch in part])
+        patches = iter(self._batch_cap.run(self._filled, regions))
         for frame in frames:
             frame.patches = [next(patches) for _ in frame.marks]
         self._forget_old_holes(frames)
@@ -81,16 +81,6 @@ class Inpaint:
     def close(self) -> None:
         self._waiting.clear()
         self._holes.clear()
-
-    def _parts(self, regions: Sequence[Region]) -> Iterator[list[Patch]]:
-        """Patches in as few batches of about one size as the cap allows."""
-        if not regions:
-            return
-        batches = -(-len(regions) // self.cap())
-        size = -(-len(regions) // batches)
-        for first in range(0, len(regions), size):
-            part = regions[first : first + size]
-            yield self._batch_cap.run(self._filled, part, waiting=len(regions))
 
     def _filled(self, regions: Sequence[Region]) -> list[Patch]:
         assert self.inpainter is not None

@@ -34,6 +34,7 @@ class _Backend(Protocol):
     device: str
     stride: int
     fixed: tuple[int, int] | None
+    fallback: str | None
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
@@ -62,6 +63,7 @@ class Detector:
         weights_sha256: digest of the weights in use.
         confidence: detections below it are dropped.
         image_size: long side of the network's input, pixels.
+        fallback: why the network is not compiled although that was asked for, else None.
     """
 
     def __init__(
@@ -84,7 +86,8 @@ class Detector:
             image_size: long side of the input in pixels; None takes the weights' own. Weights
                 exported for one fixed size keep that size.
             half: 16-bit floats, on CUDA only; ignored on CPU, where they are slower.
-            compile: torch.compile, for weights that run in torch; ignored elsewhere.
+            compile: torch.compile, for weights that run in torch; ignored elsewhere. Loading then
+                takes a minute or more, less where torch finds what it compiled before.
             threads: CPU threads for one call; None leaves it to the runtime.
 
         Raises:
@@ -112,6 +115,7 @@ class Detector:
         self._backend: _Backend | None = backend
         self._fixed = backend.fixed
         self.device = backend.device
+        self.fallback = backend.fallback
         self._stride = max(weights.stride, backend.stride)
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
@@ -170,6 +174,7 @@ class NoDetector:
     runtime: Runtime = "none"
     device = "cpu"
     weights_sha256 = ""
+    fallback: str | None = None
     smallest = 32
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:

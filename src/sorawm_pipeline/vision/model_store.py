@@ -25,7 +25,14 @@ from sorawm_pipeline.vision.model_registry import (
     registry_locked,
     save,
 )
-from sorawm_pipeline.vision.weights import Weights, builtin_weights, find_weights, manifest
+from sorawm_pipeline.vision.weights import (
+    BUILTIN_KINDS,
+    Weights,
+    builtin_files,
+    builtin_weights,
+    find_weights,
+    manifest,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +167,10 @@ def listed() -> list[Listed]:
         ModelError: a list of models cannot be read.
     """
     found = []
-    for name, entry in manifest().items():
-        for kind in ("onnx", "safetensors"):
-            file = entry["files"][kind]
-            found.append(Listed(name, kind, file["bytes"], file["sha256"], "built in"))
+    models = manifest()
+    for name, kind in builtin_files():
+        file = models[name]["files"][kind]
+        found.append(Listed(name, kind, file["bytes"], file["sha256"], "built in"))
     for name, model in sorted(pulled().items()):
         where = str(model.path(name))
         found.append(Listed(name, model.format, model.bytes, model.sha256, where))
@@ -187,7 +194,8 @@ def _checked(file: Listed) -> Listed:
     error = None
     try:
         if file.where == "built in":
-            builtin_weights("onnx" if file.format == "onnx" else "safetensors", file.name)
+            kind = next(kind for kind in BUILTIN_KINDS if kind == file.format)
+            builtin_weights(kind, file.name)
         else:
             check_digest(Path(file.where), file.sha256)
     except PipelineError as problem:

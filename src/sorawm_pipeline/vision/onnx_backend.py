@@ -21,6 +21,7 @@ class OnnxBackend:
     """
 
     device = "cpu"
+    fallback: str | None = None
 
     def __init__(self, weights: Weights, threads: int | None) -> None:
         """Load the network and what it says of itself.

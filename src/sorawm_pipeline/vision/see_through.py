@@ -17,10 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
 from sorawm_pipeline.media.frame import Box, Patch
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout
-from sorawm_pipeline.vision.cpu_networks import fastest
+from sorawm_pipeline.vision.compiling import not_compiled
+from sorawm_pipeline.vision.cpu_networks import Precision, fastest
 from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import (
@@ -30,7 +32,7 @@ from sorawm_pipeline.vision.restore import (
     Region,
     in_groups,
 )
-from sorawm_pipeline.vision.weights import Weights, builtin_weights
+from sorawm_pipeline.vision.weights import Weights, builtin_files, builtin_weights
 
 Floats = NDArray[np.float32]
 
@@ -89,6 +91,7 @@ class Network(Protocol):
     @property
     def runtime(self) -> str: ...
 
+    precision: Precision
     sha256: str
 
     def __call__(self, batch: Floats) -> Floats: ...
@@ -110,7 +113,9 @@ class TorchNetwork:
         network = UNet(inputs, outputs)
         network.load_state_dict(state)
         self._torch = torch
-        self._type = torch.float16 if half and device.startswith("cuda") else torch.float32
+        halved = half and device.startswith("cuda")
+        self.precision: Precision = "fp16" if halved else "fp32"
+        self._type = torch.float16 if halved else torch.float32
         network = network.eval().to(device=device, dtype=self._type)
         network = network.to(memory_format=torch.channels_last)
         self._network: Any = torch.compile(network, dynamic=True) if compile else network
@@ -151,18 +156,40 @@ def load_networks(
         ModelError: a file is missing or was changed.
     """
     networks: list[Network] = []
-    fallback = None
+    fallback: str | None = None
     for name, parts in ((MATTE, MATTE_PARTS), (FILL, FILL_PARTS)):
         sample = np.random.default_rng(0).random((1, sum(parts[0]), *SAMPLE), np.float32)
         if device.startswith("cuda"):
             weights = builtin_weights("safetensors", name)
-            network: Network = TorchNetwork(weights, device, half=half, compile=compile)
-            network(sample)  # the first call is slow
+            network: Network
+            network, fallback = in_torch(weights, sample, device, half=half, compile=compile)
         else:
-            network, fallback = fastest(builtin_weights("onnx", name), sample, threads)
+            plain = builtin_weights("onnx", name)
+            int8 = builtin_weights("int8", name) if (name, "int8") in builtin_files() else None
+            network, fallback = fastest(plain, sample, threads, int8)
         networks.append(network)
     matte, fill = networks
     return Networks(matte, fill, device, fallback)
+
+
+def in_torch(
+    weights: Weights,
+    sample: Floats,
+    device: str,
+    *,
+    half: bool,
+    compile: bool,  # noqa: A002
+) -> tuple[TorchNetwork, str | None]:
+    """A network that has answered once, compiled if asked, and why not if that fails."""
+    network = TorchNetwork(weights, device, half=half, compile=compile)
+    try:
+        network(sample)  # the first call is slow
+    except Exception as error:  # compilers fail in many ways
+        if not compile or is_out_of_memory(error):
+            raise
+        plain, _ = in_torch(weights, sample, device, half=half, compile=False)
+        return plain, not_compiled(error)
+    return network, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +231,7 @@ class SeeThrough:
         self._places: dict[Box, _Place] = {}
         self._blind = DiffusionInpainter("telea")
         self.runtime: str = networks.fill.runtime
+        self.precision = networks.fill.precision
         self.device = networks.device
         self.fallback = networks.fallback
         self.weights_sha256: str | None = networks.fill.sha256

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import DeviceError, ModelError
+from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
+from sorawm_pipeline.vision.compiling import not_compiled
 from sorawm_pipeline.vision.weights import Weights
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class UltralyticsBackend:
         device: `cpu` or `cuda:n`.
         stride: input sides must be multiples of it, pixels.
         fixed: (width, height) that it was exported for, None if any will do.
+        fallback: why the network is not compiled although that was asked for, else None.
     """
 
     def __init__(
@@ -47,11 +50,17 @@ class UltralyticsBackend:
         """
         prepare_libraries()
         self._backend = backend = _load(weights, device, half=half, threads=threads)
-        if compiled and backend.format == "pt":
-            backend.backend.model.compile(dynamic=True)
         self.device = str(backend.device)
         self.stride = int(backend.stride)
         self.fixed = _fixed_size(backend)
+        self.fallback: str | None = None
+        if compiled and backend.format == "pt":
+            backend.backend.model.compile(dynamic=True)
+            if (error := self._first_call()) is not None:
+                self._backend = _load(weights, device, half=half, threads=threads)
+                self.fallback = not_compiled(error)
+        elif compiled:
+            self.fallback = f"weights as {backend.format} cannot be compiled"
 
     def __call__(self, images: NDArray[np.uint8]) -> Floats:
         """What the network gives for pictures (n, h, w, 3), RGB: (n, ...)."""
@@ -64,6 +73,16 @@ class UltralyticsBackend:
             output = self._backend(batch)
             first = output[0] if isinstance(output, (list, tuple)) else output
             return np.asarray(first.float().cpu().numpy(), np.float32)
+
+    def _first_call(self) -> Exception | None:
+        """What the first call raises: torch compiles then, and compilers fail in many ways."""
+        try:
+            self(np.zeros((2, 2 * self.stride, 3 * self.stride, 3), np.uint8))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            return error
+        return None
 
 
 def _load(weights: Weights, device: str, *, half: bool, threads: int | None) -> Any:

@@ -15,6 +15,8 @@ WeightFormat: TypeAlias = Literal[
     "onnx", "safetensors", "torchscript", "tensorrt", "openvino", "pickle"
 ]
 
+BuiltinKind: TypeAlias = Literal["onnx", "safetensors", "int8"]
+BUILTIN_KINDS: tuple[BuiltinKind, ...] = "onnx", "safetensors", "int8"
 BUILTIN_DETECTOR = "sora-detector"
 DEFAULT_IMAGE_SIZE = 640
 DEFAULT_CONFIDENCE = 0.4
@@ -135,10 +137,26 @@ def _described(path: Path, digest: str, card: Path) -> Weights:
     )
 
 
-def builtin_weights(
-    kind: Literal["onnx", "safetensors"] = "onnx", name: str = BUILTIN_DETECTOR
-) -> Weights:
+def builtin_files() -> list[tuple[str, BuiltinKind]]:
+    """Names and kinds of all weight files in the package, unchecked.
+
+    Raises:
+        ModelError: the manifest cannot be read.
+    """
+    return [
+        (name, kind)
+        for name, entry in manifest().items()
+        for kind in BUILTIN_KINDS
+        if kind in entry["files"]
+    ]
+
+
+def builtin_weights(kind: BuiltinKind = "onnx", name: str = BUILTIN_DETECTOR) -> Weights:
     """Return weights that ship in the package, after checking every file they need.
+
+    Args:
+        kind: `int8` is ONNX too, with most weights as 8-bit integers; not every model has it.
+        name: of the model.
 
     Raises:
         ModelError: unknown name, or a file is missing or not the one that was published.
@@ -147,6 +165,8 @@ def builtin_weights(
     if name not in models:
         raise ModelError(f"no built-in model is called {name}; there are: {', '.join(models)}")
     entry = models[name]
+    if kind not in entry["files"]:
+        raise ModelError(f"the built-in model {name} has no {kind} file", kind="missing")
     paths = {}
     needs_yaml = kind == "safetensors" and "yaml" in entry["files"]
     for part in (kind, "yaml") if needs_yaml else (kind,):
@@ -159,7 +179,7 @@ def builtin_weights(
     return Weights(
         name=name,
         path=paths[kind],
-        format=kind,
+        format="safetensors" if kind == "safetensors" else "onnx",
         sha256=entry["files"][kind]["sha256"],
         architecture=paths.get("yaml"),
         image_size=entry.get("image_size", DEFAULT_IMAGE_SIZE),
