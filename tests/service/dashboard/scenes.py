@@ -1,10 +1,20 @@
-"""States of a service, always the same: what the tests look at and what the pictures show."""
+"""States of a service, always the same: what the tests look at and what the pictures show.
+
+They are built with the API's own models, so that the page is tried with what the service tells.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from sorawm_pipeline.service.http.views import (
+    JobView,
+    MachineView,
+    ProgressView,
+    StatusView,
+    WorkerView,
+)
 from sorawm_pipeline.service.wire import (
     GpuProgress,
     QueueProgress,
@@ -29,58 +39,48 @@ SPENT = {
 
 
 def status(**fields: Any) -> Json:
-    return {
-        "version": "0.1.0",
-        "uptime_s": 189_540.0,
-        "paused": None,
-        "accepting": True,
-        "jobs": {"waiting": 2, "running": 1, "done": 214, "quarantined": 1, "duplicate": 3},
-        "workers": [{"slot": 0, "pid": 4711, "job": None, "since": None, "progress": None}],
-        "machine": {
-            "memory": {"total": 25 * GB, "available": 16 * GB, "process": 90_000_000},
-            "gpus": [],
-        },
-        "limits": {"upload_bytes": 4 * GB},
-        **fields,
-    }
-
-
-def gpu(load: float = 84.0, used: float = 9.6 * GB) -> Json:
-    return {
-        "index": 0,
-        "name": "GPU",
-        "total": 24 * GB,
-        "used": int(used),
-        "free": int(24 * GB - used),
-        "utilisation": load,
-        "temperature": 67,
-        "throttled": False,
-        "error": None,
-    }
+    """As GET /api/status; nothing runs."""
+    told = StatusView(
+        version="0.1.0",
+        now=NOW,
+        uptime_s=189_540.0,
+        paused=None,
+        accepting=True,
+        watched="/srv/video/in",
+        watching=True,
+        settling=0,
+        jobs={"waiting": 2, "running": 1, "done": 214, "quarantined": 1, "duplicate": 3},
+        workers=[WorkerView(slot=0, device="cpu", pid=4711, job=None, progress=None)],
+        machine=MachineView(
+            memory_total=25 * GB,
+            memory_available=16 * GB,
+            daemon_rss=90_000_000,
+            load=0.94,
+            disk_free=412 * GB,
+        ),
+        upload_max=4 * GB,
+        paths=True,
+    )
+    return {**told.model_dump(mode="json"), **fields}
 
 
 def job(number: int, name: str, state: str, **fields: Any) -> Json:
-    done = {"frames": 9000, "fps": 53.2, "wall_s": 171.3, "finished": NOW - 300 * (20 - number)}
-    return {
-        "id": number,
-        "name": name,
-        "state": state,
-        "created": NOW - 400 * (20 - number),
-        "started": None,
-        "finished": None,
-        "attempts": 1,
-        "source": f"/srv/video/in/{name}",
-        "output": f"/srv/video/out/{name}",
-        "error": None,
-        "size": 42_300_000 + number * 977_000,
-        "frames": None,
-        "fps": None,
-        "wall_s": None,
-        "not_before": None,
-        "same_as": None,
-        **(done if state == "done" else {}),
-        **fields,
-    }
+    ended = NOW - 300 * (20 - number)
+    done = {"started": ended - 171.3, "finished": ended} if state == "done" else {}
+    told = JobView(
+        id=number,
+        name=name,
+        state=state,
+        created=NOW - 400 * (20 - number),
+        started=None,
+        finished=None,
+        attempts=1,
+        source=f"/srv/video/in/{name}",
+        output=f"/srv/video/out/{name}" if state == "done" else None,
+        same_as=None,
+        error=None,
+    )
+    return JobView.model_validate({**told.model_dump(), **done, **fields}).model_dump(mode="json")
 
 
 def jobs() -> list[Json]:
@@ -92,10 +92,10 @@ def jobs() -> list[Json]:
     lost = {"kind": "device", "stage": "inpaint", "message": "the GPU has no memory left"}
     return [
         job(12, "harbour at dawn.mp4", "waiting"),
-        job(11, "kite festival.mp4", "waiting", attempts=2, error=lost, not_before=NOW + 45),
+        job(11, "kite festival.mp4", "waiting", attempts=2, error=lost),
         job(10, "night market, take 3.mp4", "running", started=NOW - 64),
         job(9, "interview.mov", "quarantined", error=broken, finished=NOW - 610),
-        job(8, "paper boats.mp4", "done"),
+        job(8, "paper boats.mp4", "done", frames=9000, fps=53.2, wall_s=171.3),
         job(7, "paper boats (copy).mp4", "duplicate", same_as=8, finished=NOW - 3000),
         job(6, "dunes.mkv", "done", frames=21_400, fps=61.8, wall_s=346.0),
         job(5, HOSTILE, "cancelled", finished=NOW - 5000),
@@ -142,14 +142,11 @@ def progress(second: float, *, gpu_told: bool = False, **fields: Any) -> Json:
         if gpu_told
         else None,
     )
-    return {**told.model_dump(mode="json"), **fields}
+    return {**ProgressView.of(told).model_dump(mode="json"), **fields}
 
 
 def working(second: float = 64.0, *, gpu_told: bool = False) -> Json:
     """A status while job 10 is cleaned."""
-    told = progress(second, gpu_told=gpu_told)
-    worker = {"slot": 0, "pid": 4711, "job": 10, "since": NOW - second, "progress": told}
-    machine = status()["machine"]
-    if gpu_told:
-        machine["gpus"] = [gpu()]
-    return status(workers=[worker], machine=machine)
+    told = status()
+    told["workers"][0] |= {"job": 10, "progress": progress(second, gpu_told=gpu_told)}
+    return told

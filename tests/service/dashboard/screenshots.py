@@ -62,7 +62,7 @@ def busy_minutes() -> list[tuple[float, str, Json]]:
             fields["batch_caps"] = {**dict.fromkeys(scenes.STAGES[1:], 4), "detect": 8}
         progress = scenes.progress((second - length + 64) % 170 + 1, **fields)
         status = scenes.working(64)
-        status["machine"]["memory"]["available"] += int(3e8 * (1 - second / length))
+        status["machine"]["memory_available"] += int(3e8 * (1 - second / length))
         status["workers"][0]["progress"] = progress
         told.append((at, "status", status))
     return [*told, (scenes.NOW, "status", scenes.working(64))]

@@ -17,15 +17,11 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sorawm_pipeline.service import dashboard
+from sorawm_pipeline.service.http.guard import COOKIE, HEADERS
+from sorawm_pipeline.service.http.views import JobView
 
 Json = dict[str, Any]
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
-COOKIE = "sorawm_session"
 PATIENCE_S = 10.0
 
 
@@ -34,7 +30,7 @@ class ScriptedService:
 
     Attributes:
         status: of GET /api/status.
-        jobs: by id; `attempts` and `report` of the details in `details`.
+        jobs: by id; `tries` and `report` of the details in `details`.
         files: what `result` and `source` of a job are, by (id, name).
         token: what must be signed in with, or None.
         asked: method and path of each request that changes something.
@@ -165,7 +161,12 @@ class ScriptedService:
 
         @app.get("/api/jobs/{number}")
         async def job(number: int) -> Json:
-            return {"report": None, **self.jobs[number], **self.details.get(number, {})}
+            return {
+                "tries": [],
+                "report": None,
+                **self.jobs[number],
+                **self.details.get(number, {}),
+            }
 
         @app.get("/api/jobs/{number}/{name}")
         async def file(number: int, name: str) -> Response:
@@ -200,14 +201,14 @@ class ScriptedService:
                 while not self.hold_uploads.is_set():  # noqa: ASYNC110 - an event of threads
                     await asyncio.sleep(0.01)
             self.uploaded[name] = size
-            return JSONResponse(self._new(name, size), 201)
+            return JSONResponse(self._new(name), 201)
 
         @app.post("/api/jobs")
         async def submit(request: Request) -> Response:
             path = (await request.json())["path"]
             if not path.startswith("/srv/video/"):
                 return _error(403, "outside", f"{path} is outside the folders that may be read.")
-            return JSONResponse(self._new(path.rpartition("/")[2], 1000), 201)
+            return JSONResponse(self._new(path.rpartition("/")[2]), 201)
 
         @app.post("/api/jobs/{number}/cancel")
         async def cancel(number: int) -> Json:
@@ -222,24 +223,22 @@ class ScriptedService:
             del self.jobs[number]
             return Response(status_code=204)
 
-    def _new(self, name: str, size: int) -> Json:
+    def _new(self, name: str) -> Json:
         number = max(self.jobs, default=0) + 1
-        job = {
-            "id": number,
-            "name": name,
-            "state": "waiting",
-            "created": 1_790_000_000.0,
-            "started": None,
-            "finished": None,
-            "attempts": 0,
-            "source": f"/srv/video/{name}",
-            "output": None,
-            "error": None,
-            "frames": None,
-            "fps": None,
-            "wall_s": None,
-            "size": size,
-        }
+        told = JobView(
+            id=number,
+            name=name,
+            state="waiting",
+            created=1_790_000_000.0,
+            started=None,
+            finished=None,
+            attempts=0,
+            source=f"/srv/video/{name}",
+            output=None,
+            same_as=None,
+            error=None,
+        )
+        job = told.model_dump(mode="json")
         self.jobs[number] = job
         self.tell("job", job)
         return job
@@ -250,8 +249,7 @@ def _asset(name: str) -> Response:
     if path.suffix not in dashboard.SUFFIXES or not path.is_file():
         return _error(404, "missing", "There is no such file.")
     kind = mimetypes.guess_type(name)[0]
-    headers = {"Content-Security-Policy": POLICY}
-    return Response(path.read_bytes(), media_type=kind, headers=headers)
+    return Response(path.read_bytes(), media_type=kind, headers=HEADERS)
 
 
 def _error(status: int, kind: str, message: str) -> Response:

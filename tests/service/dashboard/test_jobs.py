@@ -35,11 +35,11 @@ def finished(service: ScriptedService, clips: tuple[Path, Path]) -> ScriptedServ
             "fps": 53.2,
             "wall_s": 3.0,
         },
-        "attempts": [
+        "tries": [
             {
                 "number": 1,
                 "started": scenes.NOW - 9,
-                "ended": scenes.NOW - 6,
+                "finished": scenes.NOW - 6,
                 "outcome": "done",
                 "error": None,
             }
@@ -158,7 +158,7 @@ def test_upload_by_file_chooser(page: Page, service: ScriptedService, tmp_path: 
 def test_a_file_that_is_too_large_is_not_sent(
     page: Page, service: ScriptedService, tmp_path: Path
 ) -> None:
-    service.status = scenes.status(limits={"upload_bytes": 1000})
+    service.status = scenes.status(upload_max=1000)
     (tmp_path / "large.mp4").write_bytes(bytes(2000))
     visit(page)
     expect(page.locator("#upload-limit")).to_contain_text("1.0 kB")

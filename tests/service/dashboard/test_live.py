@@ -97,7 +97,7 @@ def test_machine_and_gpu_are_plotted(page: Page, service: ScriptedService) -> No
     expect(page.get_by_role("region", name="Memory")).to_contain_text("9.0 GB of 25.0 GB")
     gpu = page.get_by_role("region", name="GPU")
     expect(gpu).to_contain_text("84% at 67 °C")
-    expect(gpu).to_contain_text("40% of 24.0 GB")
+    expect(gpu).to_contain_text("42% of 24.0 GB")
     expect(page.get_by_role("region", name="Batch caps")).to_contain_text("inpaint8")
 
 
@@ -137,8 +137,8 @@ def test_the_token_is_asked_for_where_it_is_needed(
     service.token = "open sesame"  # noqa: S105 - of a test
     page.goto("/")
     dialog = page.get_by_role("dialog", name="Sign in")
-    page.keyboard.press("Escape")  # there is nothing behind it
     expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")  # there is nothing behind it
     dialog.get_by_label("Token").fill("a guess")
     page.keyboard.press("Enter")
     expect(dialog.get_by_role("alert")).to_have_text("That is not the token of this service.")

@@ -72,6 +72,8 @@ export const api = {
 
   resultOf: (id) => `${job(id)}/result`,
   sourceOf: (id) => `${job(id)}/source`,
+  /** As a file to keep, with a name of its own. */
+  saved: (path) => `${path}?save=true`,
 
   /** Why a file cannot be had, or null if it can: one byte is asked for. */
   async obstacle(path) {

@@ -22,7 +22,8 @@ export class Head {
       else this.#speeds.set(slot, progress?.fps ?? this.#speeds.get(slot) ?? 0);
     }
     say(byId("version"), `version ${status.version}, up ${duration(status.uptime_s)}`);
-    byId("stopping").hidden = status.accepting !== false;
+    byId("stopping").hidden = status.accepting;
+    byId("unwatched").hidden = !status.watched || status.watching;
     this.paused(status.paused);
   }
 

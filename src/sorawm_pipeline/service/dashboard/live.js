@@ -7,7 +7,7 @@
 
 import { api } from "./api.js";
 
-const NAMES = ["status", "job", "progress", "worker", "queue", "forgotten"];
+const NAMES = ["status", "job", "progress", "queue"];
 const PAUSES_S = [1, 2, 4, 8, 15];
 /** A status comes every two seconds, so a stream that says nothing for so long is dead. */
 const SILENCE_S = 12;

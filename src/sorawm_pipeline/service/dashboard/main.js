@@ -33,8 +33,10 @@ function job(changed) {
 
 function status(now) {
   for (const part of [head, floor, gauges, table]) part.status(now);
-  uploads.limit = now.limits?.upload_bytes ?? null;
-  say(byId("upload-limit"), uploads.limit == null ? "" : `Up to ${bytes(uploads.limit)} each.`);
+  uploads.limit = now.upload_max;
+  say(byId("upload-limit"), `Up to ${bytes(uploads.limit)} each.`);
+  say(byId("watched"), now.watched ? `Videos in ${now.watched} are taken in by themselves.` : "");
+  byId("by-path").hidden = !now.paths;
 }
 
 live.addEventListener("status", ({ detail }) => status(detail));
@@ -43,7 +45,6 @@ live.addEventListener("progress", ({ detail }) =>
   [head, floor, gauges, table].forEach((part) => part.progress(detail)),
 );
 live.addEventListener("queue", ({ detail }) => head.paused(detail.paused));
-live.addEventListener("forgotten", () => table.forgotten());
 live.addEventListener("connection", ({ detail }) => {
   head.connection(detail);
   if (detail.state === "open") table.read(); // what happened meanwhile was not told

@@ -9,6 +9,7 @@ export class Session extends EventTarget {
   #token = byId("token");
   #error = byId("sign-in-error");
   #out = byId("sign-out");
+  #wanted = false;
 
   constructor() {
     super();
@@ -16,8 +17,8 @@ export class Session extends EventTarget {
       event.preventDefault();
       this.#send();
     });
-    // There is nothing behind the dialog to go back to.
-    this.#dialog.addEventListener("cancel", (event) => event.preventDefault());
+    // There is nothing behind the dialog to go back to, and Escape cannot always be prevented.
+    this.#dialog.addEventListener("close", () => this.#wanted && this.ask());
     this.#out.addEventListener("click", () => this.#leave());
   }
 
@@ -30,6 +31,7 @@ export class Session extends EventTarget {
   }
 
   ask() {
+    this.#wanted = true;
     this.#out.hidden = true;
     if (this.#dialog.open) return;
     say(this.#error, "");
@@ -49,6 +51,7 @@ export class Session extends EventTarget {
       return;
     }
     this.#token.value = "";
+    this.#wanted = false;
     this.#dialog.close();
     this.#out.hidden = false;
     this.dispatchEvent(new Event("signed-in"));

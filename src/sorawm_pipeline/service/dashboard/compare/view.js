@@ -169,7 +169,8 @@ export class Compare {
     this.note.hidden = false;
     say(this.note, why);
     if (!obstacle) {
-      const link = (path, text) => h("a", { href: path, download: true, class: "quiet button" }, text);
+      const link = (path, text) =>
+        h("a", { href: api.saved(path), download: true, class: "quiet button" }, text);
       this.note.after(
         h(
           "p",

@@ -11,8 +11,8 @@ import { RecentShares } from "./shares.js";
 const COUNTED = new Set(["cleaning", "verifying"]);
 
 /** Seconds that are left of a phase, or null where it cannot be told. */
-export function remaining({ phase: name, frames, frames_expected: expected, fps, eta }) {
-  if (eta != null) return eta;
+export function remaining({ phase: name, frames, frames_expected: expected, fps, eta_s: told }) {
+  if (told != null) return told;
   if (name !== "cleaning" || !expected || !fps || frames >= expected) return null;
   return (expected - frames) / fps;
 }

@@ -71,7 +71,7 @@ export class Details {
       ...(failed ? [trouble(job)] : []),
       ...(this.#compare ? [this.#compare.element] : []),
       facts(job),
-      ...(Array.isArray(job.attempts) && job.attempts.length ? [attempts(job.attempts)] : []),
+      ...(job.tries.length ? [attempts(job.tries)] : []),
     );
   }
 
@@ -114,7 +114,6 @@ function facts(job) {
   const model = (part) => part && `${part.method ? `${part.method}, ` : ""}${part.runtime} on ${part.device}`;
   const rows = [
     ["Source", job.source],
-    ["Size", job.size == null ? null : bytes(job.size)],
     ["Result", job.output],
     ["Marks", marked],
     ["Speed", speed],
@@ -160,11 +159,11 @@ function attempts(list) {
     h(
       "ol",
       {},
-      ...list.map(({ started, ended, outcome, error }) =>
+      ...list.map(({ started, finished, outcome, error }) =>
         h(
           "li",
           {},
-          `${when(started)}: ${outcome}${ended ? ` after ${duration(ended - started)}` : ""}`,
+          `${when(started)}: ${outcome}${finished ? ` after ${duration(finished - started)}` : ""}`,
           error ? h("p", { class: "about" }, error.message) : null,
         ),
       ),

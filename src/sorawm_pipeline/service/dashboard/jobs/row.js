@@ -2,7 +2,7 @@
 
 import { api } from "../api.js";
 import { h, say } from "../dom.js";
-import { ago, bytes, count, duration, percent, rate, when } from "../format.js";
+import { ago, count, duration, percent, rate, when } from "../format.js";
 import { CANCELLABLE, ENDED, RETRYABLE, UNDER_WAY, remedy, wording } from "../words.js";
 
 /** @typedef {{cancel: (job: any) => void, retry: (job: any) => void, forget: (job: any) => void, open: (id: number) => void}} Actions */
@@ -63,7 +63,7 @@ export class Row {
     this.job = job;
     const { word, tone, means } = wording(job.state);
     say(this.name, job.name);
-    say(this.about, [`#${job.id}`, job.size == null ? null : bytes(job.size)].filter(Boolean).join(" · "));
+    say(this.about, `#${job.id}`);
     say(this.badge, word);
     this.badge.dataset.tone = tone;
     this.badge.title = means;
@@ -73,8 +73,7 @@ export class Row {
     say(this.work, worked(job));
     this.tick();
     if (!UNDER_WAY.has(job.state)) this.progress(null);
-    this.download.href = api.resultOf(job.id);
-    this.download.setAttribute("download", fileName(job.output ?? job.name));
+    this.download.href = api.saved(api.resultOf(job.id));
     const shown = {
       Compare: job.state === "done",
       Download: job.state === "done",
@@ -91,15 +90,11 @@ export class Row {
 
   /** Times that pass. */
   tick() {
-    const { state, created, started, finished, not_before: next } = this.job;
-    const now = Date.now() / 1000;
+    const { created, started, finished } = this.job;
     const moment = finished ?? started ?? created;
     this.time.dateTime = moment == null ? "" : new Date(moment * 1000).toISOString();
     this.time.title = when(moment);
-    say(
-      this.time,
-      state === "waiting" && next > now ? `again in ${duration(Math.round(next - now))}` : ago(moment, now),
-    );
+    say(this.time, ago(moment));
   }
 
   /** @param {any} progress of its worker, or null: none */
@@ -123,14 +118,14 @@ export class Row {
   }
 }
 
-function worked({ state, frames, fps, wall_s: seconds, attempts }) {
+function worked({ state, frames, fps, wall_s: seconds, started, finished, attempts }) {
   if (state === "done")
-    return [`${count(frames)} frames`, fps ? `${rate(fps)}/s` : null, seconds ? duration(seconds) : null]
+    return [
+      frames == null ? null : `${count(frames)} frames`,
+      fps ? `${rate(fps)}/s` : null,
+      duration(seconds ?? finished - started),
+    ]
       .filter(Boolean)
       .join(" · ");
   return attempts > 1 ? `attempt ${attempts}` : "";
-}
-
-function fileName(path) {
-  return path.split("/").pop();
 }

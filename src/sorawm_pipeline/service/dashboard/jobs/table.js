@@ -58,10 +58,6 @@ export class Table {
     else if (row || (wanted && this.#pages.length === 1)) this.soon();
   }
 
-  forgotten() {
-    this.soon();
-  }
-
   soon() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.read(), SETTLE_MS);

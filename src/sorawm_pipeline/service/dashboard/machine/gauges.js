@@ -1,6 +1,6 @@
 /** What is plotted of the work and of the machine: speed, batches, memory, GPUs. */
 
-import { arrange, byId } from "../dom.js";
+import { arrange, byId, say } from "../dom.js";
 import { bytes, count, percent, rate } from "../format.js";
 import { History } from "./history.js";
 import { Plot } from "./plot.js";
@@ -13,6 +13,8 @@ export class Gauges {
   #history = new History();
   /** @type {Map<number, {progress: any, at: number}>} by slot */
   #workers = new Map();
+  /** @type {Map<number, any>} the newest reading of each slot's GPU, if it has one */
+  #gpus = new Map();
   #speed = new Plot("Frames per second", rate, { unit: count });
   #batches = new Plot("Batch caps", count, { top: (seen) => Math.max(4, Math.ceil(seen * 1.2)) });
   #memory = new Plot("Memory", bytes);
@@ -20,10 +22,7 @@ export class Gauges {
   #machine = {};
 
   constructor() {
-    arrange(
-      byId("gauges"),
-      [this.#speed, this.#batches, this.#memory].map((plot) => plot.element),
-    );
+    this.#place([this.#speed, this.#batches, this.#memory]);
   }
 
   status(status, now = Date.now() / 1000) {
@@ -32,6 +31,9 @@ export class Gauges {
       if (job == null) this.#workers.delete(slot);
       else if (progress) this.#workers.set(slot, { progress, at: now });
     }
+    const { load, disk_free: free } = this.#machine;
+    const room = free == null ? "" : `, ${bytes(free)} free for results`;
+    say(byId("machine"), load == null ? "" : `Load ${percent(load)} of all cores${room}`);
     this.#add(now);
   }
 
@@ -42,80 +44,78 @@ export class Gauges {
   }
 
   #add(now) {
-    const fresh = [...this.#workers.values()]
-      .filter(({ at }) => now - at < FRESH_S)
-      .map((told) => told.progress);
-    const { memory, gpus = [] } = this.#machine;
+    const fresh = [...this.#workers].filter(([, { at }]) => now - at < FRESH_S);
+    const told = fresh.map(([, { progress }]) => progress);
+    const { memory_total: total, memory_available: available } = this.#machine;
     const values = {
-      fps: sum(fresh.filter(({ phase }) => phase === "cleaning").map(({ fps }) => fps)),
-      workers: sum(fresh.map(({ rss }) => rss)),
-      machine: memory?.total != null && memory.available != null ? memory.total - memory.available : null,
+      fps: sum(told.filter(({ phase }) => phase === "cleaning").map(({ fps }) => fps)),
+      workers: sum(told.map(({ rss }) => rss)),
+      machine: total == null ? null : total - available,
     };
-    for (const stage of Object.keys(Object.assign({}, ...fresh.map(({ batch_caps: caps }) => caps)))) {
-      values[`cap ${stage}`] = Math.max(...fresh.map(({ batch_caps: caps }) => caps?.[stage] ?? 0));
+    for (const stage of Object.keys(Object.assign({}, ...told.map(({ batch_caps: caps }) => caps)))) {
+      values[`cap ${stage}`] = Math.max(...told.map(({ batch_caps: caps }) => caps[stage] ?? 0));
     }
-    for (const [index, gpu] of gpus.entries()) {
-      values[`gpu ${index} load`] = gpu.utilisation == null ? null : gpu.utilisation / 100;
-      const used = gpu.used ?? (gpu.total != null && gpu.free != null ? gpu.total - gpu.free : null);
-      values[`gpu ${index} memory`] = used == null ? null : used / gpu.total;
+    for (const [slot, { progress }] of fresh) {
+      if (progress.gpu?.total == null) continue;
+      this.#gpus.set(slot, progress.gpu);
+      const { utilisation, total: all, free } = progress.gpu;
+      values[`load ${slot}`] = utilisation == null ? null : utilisation / 100;
+      values[`held ${slot}`] = free == null ? null : (all - free) / all;
     }
     this.#history.add(now, values);
-    this.#show(memory, gpus);
+    this.#show();
   }
 
-  #show(memory, gpus) {
+  #show() {
     const history = this.#history;
+    const { memory_total: total } = this.#machine;
     this.#speed.show(history, [{ name: "fps", label: "all workers", colour: "--busy" }]);
-    this.#batches.show(
-      history,
-      history
-        .names("cap ")
-        .map((name, index) => ({
-          name,
-          label: name.slice(4),
-          colour: COLOURS[index % COLOURS.length],
-          step: true,
-          dash: index % 2 ? [6, 4] : undefined,
-        })),
-    );
+    this.#batches.show(history, history.names("cap ").map(capLine));
     this.#memory.show(history, [
       {
         name: "machine",
         label: "machine",
         colour: "--wait-in",
-        of: () => (memory?.total ? `of ${bytes(memory.total)}` : ""),
+        of: () => (total ? `of ${bytes(total)}` : ""),
       },
       { name: "workers", label: "workers", colour: "--busy" },
     ]);
-    if (!gpus.length) return;
+    if (!this.#gpus.size) return;
     this.#gpu.show(
       history,
-      gpus.flatMap((gpu, index) => [
-        {
-          name: `gpu ${index} load`,
-          label: gpus.length > 1 ? `GPU ${index} load` : "load",
-          colour: COLOURS[(2 * index) % 4],
-          of: () => heat(gpu),
-        },
-        {
-          name: `gpu ${index} memory`,
-          label: "memory",
-          colour: COLOURS[(2 * index + 1) % 4],
-          dash: [6, 4],
-          of: () => (gpu.total ? `of ${bytes(gpu.total)}` : ""),
-        },
-      ]),
+      [...this.#gpus].flatMap(([slot, gpu]) => gpuLines(slot, gpu, this.#gpus.size > 1)),
     );
+    this.#place([this.#speed, this.#batches, this.#memory, this.#gpu]);
+  }
+
+  #place(plots) {
     arrange(
       byId("gauges"),
-      [this.#speed, this.#batches, this.#memory, this.#gpu].map((plot) => plot.element),
+      plots.map((plot) => plot.element),
     );
   }
 }
 
-function heat({ temperature, throttled, error }) {
-  if (error) return `(${error})`;
-  return temperature == null ? "" : `at ${Math.round(temperature)} °C${throttled ? ", throttled" : ""}`;
+/** Lines of the same height are told apart by dashes. */
+function capLine(name, index) {
+  const dash = index % 2 ? [6, 4] : undefined;
+  return { name, label: name.slice(4), colour: COLOURS[index % COLOURS.length], step: true, dash };
+}
+
+function gpuLines(slot, { total, temperature, throttled }, several) {
+  const whose = several ? `worker ${slot + 1} ` : "";
+  const heat = temperature == null ? "" : `at ${Math.round(temperature)} °C${throttled ? ", throttled" : ""}`;
+  const colour = (index) => COLOURS[(2 * slot + index) % COLOURS.length];
+  return [
+    { name: `load ${slot}`, label: `${whose}load`, colour: colour(0), of: () => heat },
+    {
+      name: `held ${slot}`,
+      label: `${whose}memory`,
+      colour: colour(1),
+      dash: [6, 4],
+      of: () => `of ${bytes(total)}`,
+    },
+  ];
 }
 
 function sum(values) {
