@@ -107,6 +107,7 @@ def test_a_paused_queue_says_why(page: Page, service: ScriptedService) -> None:
     expect(page.locator("#pill")).to_have_text("2 waiting")
     expect(banner).to_be_hidden()
     service.tell("queue", {"paused": "the disk of /srv/video/out is full"})
+    expect(banner).to_be_visible()
     expect(banner).to_contain_text("The queue is paused: the disk of /srv/video/out is full.")
     expect(page.locator("#pill")).to_have_text("Paused")
     service.tell("queue", {"paused": None})

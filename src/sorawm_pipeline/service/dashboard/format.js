@@ -62,7 +62,8 @@ export function ago(moment, now = Date.now() / 1000) {
   if (moment == null) return NOTHING;
   const passed = now - moment;
   if (passed < 5) return "just now";
-  return `${duration(passed >= 60 ? Math.floor(passed / 60) * 60 : passed)} ago`;
+  const unit = passed >= 60 ? 60 : 1;
+  return `${duration(Math.floor(passed / unit) * unit)} ago`;
 }
 
 /** Date and time of a moment (Unix seconds) where the reader is. */

@@ -1,6 +1,7 @@
 /** The last minutes of what is plotted: one row for each moment, gaps where nothing was told. */
 
 export const SPAN_S = 300;
+const SHORTEST_S = 60;
 const CLOSEST_S = 0.5;
 
 export class History {
@@ -24,6 +25,13 @@ export class History {
       this.#series.get(name)[this.times.length - 1] = value ?? null;
     }
     this.#forget(now - SPAN_S);
+  }
+
+  /** From when to when there is something to show: at first the last minute. */
+  span() {
+    const max = this.times.at(-1) ?? 0;
+    const told = max - (this.times[0] ?? 0);
+    return { min: max - Math.min(SPAN_S, Math.max(SHORTEST_S, told)), max };
   }
 
   /** @param {string} name */

@@ -2,7 +2,6 @@
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { h, say } from "../dom.js";
-import { SPAN_S } from "./history.js";
 
 /**
  * @typedef {{name: string, label: string, colour: string, step?: boolean, dash?: number[], of?: () => string}} Line
@@ -50,7 +49,7 @@ export class Plot {
     }
     this.lines = lines;
     this.#plot?.setData(this.#data(), false);
-    this.#plot?.setScale("x", span(history));
+    this.#plot?.setScale("x", history.span());
     if (this.#plot?.cursor.idx == null) this.#tell(history.times.length - 1);
   }
 
@@ -100,7 +99,7 @@ export class Plot {
             grid: { show: false },
             size: 24,
             values: (self, splits) => splits.map((at) => before(self.scales.x.max - at)),
-            splits: (self) => whole(self.scales.x),
+            splits: (self) => rounds(self.scales.x),
           },
           {
             ...axis,
@@ -126,26 +125,23 @@ export class Plot {
       this.#data(),
       canvas,
     );
-    this.#plot.setScale("x", span(this.#history));
+    this.#plot.setScale("x", this.#history.span());
     this.#tell(this.#history.times.length - 1);
   }
 }
 
-function span(history) {
-  const max = history.times.at(-1) ?? 0;
-  return { min: max - SPAN_S, max };
-}
-
-/** Each full minute before the right edge, but for the left edge, where the other axis begins. */
-function whole({ min, max }) {
-  const minutes = [];
-  for (let at = max; at > min; at -= 60) minutes.unshift(at);
-  return minutes;
+/** Round moments before the right edge, but for the left edge, where the other axis begins. */
+function rounds({ min, max }) {
+  const step = [15, 30, 60].find((seconds) => (max - min) / seconds <= 5) ?? 60;
+  const moments = [];
+  for (let at = max; at > min + step / 2; at -= step) moments.unshift(at);
+  return moments;
 }
 
 function before(seconds) {
-  const minutes = Math.round(seconds / 60);
-  return minutes ? `−${minutes} min` : "now";
+  const whole = Math.round(seconds);
+  if (!whole) return "now";
+  return whole % 60 ? `−${whole} s` : `−${whole / 60} min`;
 }
 
 /** A custom property as a colour that a canvas understands, for the theme of this moment. */
