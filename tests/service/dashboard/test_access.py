@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.service.dashboard import scenes
 from tests.service.dashboard.pages import visit
 from tests.service.dashboard.scripted import ScriptedService
 
-PHONE = {"width": 360, "height": 740}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 SERIOUS = {"serious", "critical"}
 
 
@@ -43,9 +44,10 @@ def lively(page: Page, service: ScriptedService, clips: tuple[Path, Path]) -> Pa
     return page
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(lively: Page, scheme: Any) -> None:
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)])
+def test_axe_finds_nothing_serious(lively: Page, scheme: Any, size: ViewportSize) -> None:
     lively.emulate_media(color_scheme=scheme)
+    lively.set_viewport_size(size)
     lively.get_by_text("The same in figures").click()
     lively.get_by_text("Or name one that is on the server").click()
     assert findings(lively) == []
@@ -77,7 +79,7 @@ def test_axe_finds_nothing_serious_in_banners_and_sign_in(
 
 @pytest.mark.parametrize("opened", ["", "#job=8", "#job=9"])
 def test_a_phone_needs_no_sideways_scrolling(lively: Page, opened: str) -> None:
-    lively.set_viewport_size({"width": 360, "height": 740})
+    lively.set_viewport_size(PHONE)
     if opened:
         lively.evaluate("hash => { location.hash = hash; }", opened)
         expect(lively.locator("#details .state-line")).to_be_visible()

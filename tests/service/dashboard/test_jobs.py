@@ -19,8 +19,10 @@ MARKS = [
 
 IN_THE_MIDDLE = """before => new Promise((resolve) => {
   const after = before.nextElementSibling;
-  const look = () => after.currentTime > 1
-    ? resolve([before.currentTime, after.currentTime, !before.paused]) : requestAnimationFrame(look);
+  const look = () => {
+    if (after.currentTime < 1) requestAnimationFrame(look);
+    else resolve([before.currentTime, after.currentTime, !before.paused]);
+  };
   look();
 })"""
 """The times of both videos when the second one has played for a second, whether the first plays."""
