@@ -263,9 +263,6 @@ def test_weights_are_pinned_and_pickles_allowed_only_in_so_many_words() -> None:
     [
         "decode.hardware=true",
         "encode.hardware=true",
-        "service.host=0.0.0.0",
-        "service.port=80",
-        "service.token_file=t",
     ],
 )
 def test_what_is_not_built_is_refused_not_ignored(override: str) -> None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from sorawm_pipeline import __version__
 from sorawm_pipeline.service.daemon import Daemon
 from sorawm_pipeline.service.http import job_routes, live, old_routes, service_routes
-from sorawm_pipeline.service.http.access import Access, Rate, is_loopback
+from sorawm_pipeline.service.http.access import Access, Rate
 from sorawm_pipeline.service.http.guard import LOCAL_NAMES, Guard
 from sorawm_pipeline.service.http.metrics import Totals
 from sorawm_pipeline.service.http.problems import handle_problems
@@ -61,6 +61,5 @@ def build(daemon: Daemon, token: str | None) -> tuple[ASGIApp, State]:
         return FileResponse(DASHBOARD / "index.html", headers={"Cache-Control": "no-cache"})
 
     app.mount("/dashboard", StaticFiles(directory=DASHBOARD), name="dashboard")
-    local = is_loopback(service.host)
-    hosts = frozenset((*LOCAL_NAMES, service.host.lower())) if local else None
+    hosts = frozenset((*LOCAL_NAMES, service.host.lower())) if token is None else None
     return Guard(app, state.access, Rate(service.rate), hosts), state

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from itertools import count
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
@@ -46,22 +46,27 @@ class QueueTold(BaseModel):
     paused: Text | None
 
 
-@router.get("/events", response_class=EventSourceResponse)
-async def events(served: Served) -> AsyncIterator[ServerSentEvent]:
-    """`status` at once and every few seconds, `job`, `progress`, `worker`, `queue` as they come."""
+async def room_to_listen(served: Served) -> AsyncIterator[None]:
+    """Counts a listener in and out; a stream that has begun could not be refused any more."""
+    served.need_daemon()
     if served.listeners >= LISTENERS:
         raise RequestError(503, "busy", "too many clients listen already")
-    served.need_daemon()
-    numbers = count(1)
     served.listeners += 1
     try:
-        async with aclosing(served.daemon.events()) as happening:
-            yield told("status", await served.status(), next(numbers))
-            async for event in happening:
-                name, data = await translated(served, event)
-                yield told(name, data, next(numbers))
+        yield
     finally:
         served.listeners -= 1
+
+
+@router.get("/events", response_class=EventSourceResponse, dependencies=[Depends(room_to_listen)])
+async def events(served: Served) -> AsyncIterator[ServerSentEvent]:
+    """`status` at once and every few seconds, `job`, `progress`, `worker`, `queue` as they come."""
+    numbers = count(1)
+    async with aclosing(served.daemon.events()) as happening:
+        yield told("status", await served.status(), next(numbers))
+        async for event in happening:
+            name, data = await translated(served, event)
+            yield told(name, data, next(numbers))
 
 
 def told(name: str, data: BaseModel, number: int) -> ServerSentEvent:

@@ -28,8 +28,14 @@ class RequestError(Exception):
         self.status, self.kind, self.message = status, kind, message
 
 
+UNREAD = (408, 413, 503, 507)
+"""Answers that may come before a body was read: what is left of it is not waited for."""
+
+
 def answer(status: int, kind: str, message: str) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if status in UNREAD:
+        headers["Connection"] = "close"
     body = {"error": {"kind": kind, "message": readable(message)}}
     return JSONResponse(body, status, headers)
 
