@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
 
 from tests.clips import Clip, scene
 from tests.service.dashboard import scenes
@@ -15,13 +15,14 @@ from tests.service.dashboard.scripted import ScriptedService
 
 CHROMIUM = shutil.which("chromium")
 DESK: ViewportSize = {"width": 1280, "height": 900}
-PATIENCE_MS = 10_000
+PATIENCE_MS = 20_000
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (apt-get install chromium)")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playing:
         browser = playing.chromium.launch(
             executable_path=CHROMIUM,

@@ -23,17 +23,14 @@ export class Room {
       s("circle", { class: className, r: ring, pathLength: 100, transform: "rotate(-90)" });
     this.arcs = PARTS.map((part) => circle(`ring ${part}`));
     const text = (className, x, y, content = "") => s("text", { class: className, x, y }, content);
-    const beside = BESIDE;
-    this.share = text("share", 0, upright ? 6 : 4);
-    const label = text("share-label", 0, 19, "busy");
-    const [title, waits, batch] = upright
-      ? [text("title", beside, -14, name), text("waits", beside, 6), text("batch", beside, 26)]
-      : [text("title", 0, radius + 25, name), text("waits", 0, radius + 46), text("batch", 0, radius + 66)];
-    const pace = upright
-      ? text("pace", beside + textWidth(name) + 12, -14, "sets the pace")
-      : text("pace", 0, -radius - 16, "sets the pace");
-    this.waits = waits;
-    this.batch = batch;
+    const label = Math.round(0.38 * radius);
+    this.share = text("share", 0, upright ? 6 : label - 14);
+    const [x, top, step] = upright ? [BESIDE, -14, 20] : [0, radius + 25, 20.5];
+    const title = text("title", x, top, name);
+    this.waits = text("waits", x, top + step);
+    this.batch = text("batch", x, top + 2 * step);
+    const words = { class: "pace", ...(upright ? { dx: 12 } : { x: 0, y: -radius - 16 }) };
+    title.append(s("tspan", words, "sets the pace"));
     this.element = s(
       "g",
       { class: `room ${upright ? "upright" : ""}`, transform: `translate(${at.x} ${at.y})` },
@@ -42,11 +39,10 @@ export class Room {
       s("circle", { class: "ring empty", r: ring }),
       ...this.arcs,
       this.share,
-      label,
+      text("share-label", 0, label, "busy"),
       title,
-      waits,
-      batch,
-      pace,
+      this.waits,
+      this.batch,
     );
     this.show(null, null, false);
   }
@@ -72,9 +68,4 @@ export class Room {
     );
     say(this.batch, cap == null ? "" : `batch ≤ ${cap}`);
   }
-}
-
-/** Roughly, for titles of the size in corridor.css. */
-function textWidth(text) {
-  return text.length * 9;
 }
