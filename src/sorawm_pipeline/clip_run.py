@@ -323,6 +323,10 @@ class ClipRun:
                 signed=sealed.signed,
                 digital_source_type=sealed.digital_source_type,
                 basis=sealed.basis,
+                source_validation=sealed.validation,
+                source_issues=sealed.validation_issues,
+                source_hashes_hold=sealed.hashes_hold,
+                note=sealed.note,
             ),
         }
 

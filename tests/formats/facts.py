@@ -119,9 +119,7 @@ def facts(path: Path) -> Facts:
 
 
 def _clip_of(container: InputContainer) -> VideoStream:
-    return next(
-        s for s in container.streams.video if not s.disposition & Disposition.attached_pic
-    )
+    return next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
 
 
 def _seconds(ticks: int | None, base: object) -> Fraction | None:
@@ -250,4 +248,3 @@ def _stored(path: Path) -> list[Fraction | None]:
 def differences(before: Facts, after: Facts) -> list[str]:
     """Names of what is not the same."""
     return [name for name in NAMES if getattr(before, name) != getattr(after, name)]
-

@@ -39,9 +39,7 @@ class Case:
 CASES: list[Case] = []
 
 
-def case(
-    name: str, oddity: str, make: Make, refused: str | None = None, **lost: str
-) -> None:
+def case(name: str, oddity: str, make: Make, refused: str | None = None, **lost: str) -> None:
     CASES.append(Case(name, oddity, make, lost, refused))
 
 
@@ -82,18 +80,28 @@ case(
 case(
     "vfr.mp4",
     "variable frame rate",
-    Written(base=S(1, 600), pts=[0, 20, 45, 60, 100, 130, 131, 190, 220, 221, 260, 300, 333, 350, 400]),
+    Written(
+        base=S(1, 600), pts=[0, 20, 45, 60, 100, 130, 131, 190, 220, 221, 260, 300, 333, 350, 400]
+    ),
 )
 case(
     "vfr.mkv",
     "variable frame rate",
-    Written(base=S(1, 1000), pts=[0, 33, 67, 100, 101, 180, 200, 240, 300, 301, 302, 350, 400, 450, 999]),
+    Written(
+        base=S(1, 1000), pts=[0, 33, 67, 100, 101, 180, 200, 240, 300, 301, 302, 350, 400, 450, 999]
+    ),
 )
 case("film.mp4", "23.976 frames per second", Written(rate=S(24000, 1001)))
 case("film.mkv", "23.976 frames per second, in milliseconds", Written(rate=S(24000, 1001)))
-case("fast.mov", "59.94 frames per second", Written(rate=S(60000, 1001), sounds=[Sound("pcm_s16le")]))
+case(
+    "fast.mov", "59.94 frames per second", Written(rate=S(60000, 1001), sounds=[Sound("pcm_s16le")])
+)
 case("base-90k.mp4", "time base 1/90000", Written(base=S(1, 90_000)))
-case("base-odd.mp4", "time base 1/12347", Written(base=S(1, 12_347), pts=[i * 411 + i % 3 for i in range(15)]))
+case(
+    "base-odd.mp4",
+    "time base 1/12347",
+    Written(base=S(1, 12_347), pts=[i * 411 + i % 3 for i in range(15)]),
+)
 case("base-coarse.mp4", "time base 1/7", Written(base=S(1, 7), rate=S(7)))
 case("rotated.mp4", "rotated by 90 degrees", Written(matrix=ROTATED))
 case("rotated.mov", "rotated by 180 degrees", Written(matrix=UPSIDE_DOWN))
@@ -103,7 +111,11 @@ case("anamorphic.mp4", "pixels 4:3", Written(aspect=S(4, 3)))
 case("anamorphic.mkv", "pixels 64:45", Written(aspect=S(64, 45)))
 case("anamorphic.ts", "pixels 16:15", Written(aspect=S(16, 15)))
 case("bt601.mp4", "BT.601 tags", Written(colour=(6, 6, 6, 1)))
-case("bt709-full.mov", "BT.709 tags, full range", Written(colour=(1, 1, 1, 2), sounds=[Sound("pcm_s16le")]))
+case(
+    "bt709-full.mov",
+    "BT.709 tags, full range",
+    Written(colour=(1, 1, 1, 2), sounds=[Sound("pcm_s16le")]),
+)
 case("untagged.mkv", "no colour tags", Written())
 case(
     "topleft.mp4",
@@ -170,10 +182,24 @@ case(
         muxing={"movflags": "use_metadata_tags"},
     ),
 )
-case("picture-late.mp4", "the picture begins 0.2 s after the sound", Written(late=5, sounds=[SOUND]))
-case("picture-late.mkv", "the picture begins 0.2 s after the sound", Written(late=5, sounds=[Sound("flac")]))
-case("sound-late.mp4", "the sound begins 0.3 s after the picture", Written(sounds=[Sound(later=S(3, 10))]))
-case("sound-late.ts", "the sound begins 0.3 s after the picture", Written(sounds=[Sound(later=S(3, 10))]))
+case(
+    "picture-late.mp4", "the picture begins 0.2 s after the sound", Written(late=5, sounds=[SOUND])
+)
+case(
+    "picture-late.mkv",
+    "the picture begins 0.2 s after the sound",
+    Written(late=5, sounds=[Sound("flac")]),
+)
+case(
+    "sound-late.mp4",
+    "the sound begins 0.3 s after the picture",
+    Written(sounds=[Sound(later=S(3, 10))]),
+)
+case(
+    "sound-late.ts",
+    "the sound begins 0.3 s after the picture",
+    Written(sounds=[Sound(later=S(3, 10))]),
+)
 case("late.ts", "everything begins at 10 s", Written(late=250, sounds=[Sound("mp2", later=S(10))]))
 
 
@@ -241,11 +267,31 @@ case(
 HEVC = Written(codec="libx265")
 DEEP_HEVC = replace(HEVC, pixels="yuv420p10le")
 case("hevc.mp4", "nothing", replace(HEVC, sounds=[SOUND]))
-case("hevc.mkv", "B-frames, open GOPs", replace(HEVC, frames=30, options={"preset": "fast", "x265-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3"}))
+case(
+    "hevc.mkv",
+    "B-frames, open GOPs",
+    replace(
+        HEVC,
+        frames=30,
+        options={"preset": "fast", "x265-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3"},
+    ),
+)
 case("hevc.ts", "nothing", replace(HEVC, sounds=[SOUND]))
-case("hdr10.mp4", "HDR10 with mastering display and light levels", replace(DEEP_HEVC, colour=PQ, options=HDR10))
-case("hdr10.mkv", "HDR10 with mastering display and light levels", replace(DEEP_HEVC, colour=PQ, options=HDR10))
-case("hdr10.ts", "HDR10 with mastering display and light levels", replace(DEEP_HEVC, colour=PQ, options=HDR10))
+case(
+    "hdr10.mp4",
+    "HDR10 with mastering display and light levels",
+    replace(DEEP_HEVC, colour=PQ, options=HDR10),
+)
+case(
+    "hdr10.mkv",
+    "HDR10 with mastering display and light levels",
+    replace(DEEP_HEVC, colour=PQ, options=HDR10),
+)
+case(
+    "hdr10.ts",
+    "HDR10 with mastering display and light levels",
+    replace(DEEP_HEVC, colour=PQ, options=HDR10),
+)
 case("hlg.mov", "HLG", replace(DEEP_HEVC, colour=HLG))
 case("hevc-deep.mkv", "10 bits 4:2:2", replace(HEVC, pixels="yuv422p10le"))
 case("hevc-12.mkv", "12 bits 4:4:4", replace(HEVC, pixels="yuv444p12le"))

@@ -20,8 +20,7 @@ def test_what_comes_out_is_what_went_in(case: Case, outcomes: Outcomes) -> None:
     assert outcome.report is not None
     assert outcome.report.frames.marked == outcome.before.frames > 0, "every frame is written anew"
     differing = {
-        name: (getattr(outcome.before, name), getattr(outcome.after, name))
-        for name in outcome.lost
+        name: (getattr(outcome.before, name), getattr(outcome.after, name)) for name in outcome.lost
     }
     assert set(differing) == set(case.lost), differing
 

@@ -258,32 +258,23 @@ def _packets(text: Text, stream: Stream) -> Iterator[Packet[Any]]:
 
 
 def copied(
-    source: Path,
-    target: Path,
-    *,
-    muxing: dict[str, str] | None = None,
-    format: str | None = None,
-    moved: Fraction = Fraction(0),
-    skip: int = 0,
+    source: Path, target: Path, *, moved: Fraction = Fraction(0), muxing: str = "", skip: int = 0
 ) -> Path:
-    """The same packets in another file; `moved` in time, without the first `skip` pictures."""
-    with (
-        av.open(str(source)) as before,
-        av.open(str(target), "w", format=format, container_options=muxing or {}) as after,
-    ):
+    """The same packets in another file, moved in time, without the first `skip` pictures."""
+    options = {"movflags": muxing} if muxing else {}
+    with av.open(str(source)) as before, av.open(str(target), "w", options=options) as after:
         streams = {}
         for stream in before.streams:
             streams[stream.index] = after.add_stream_from_template(stream, opaque=True)
             streams[stream.index].metadata.update(stream.metadata)
         after.metadata.update(before.metadata)
-        seen = 0
+        pictures = 0
         for packet in before.demux():
             if packet.dts is None:
                 continue
-            if packet.stream.type == "video":
-                seen += 1
-                if seen <= skip:
-                    continue
+            pictures += packet.stream.type == "video"
+            if packet.stream.type == "video" and pictures <= skip:
+                continue
             ticks = round(moved / Fraction(packet.time_base))
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts += ticks
