@@ -21,6 +21,7 @@ from sorawm_pipeline.config_sections import LimitsConfig
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media import claims
 from sorawm_pipeline.media.display import Display
+from sorawm_pipeline.media.extras import Extras
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of
 from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.wholeness import missing_bytes
@@ -81,6 +82,7 @@ class ClipInfo:
         sample_aspect_tagged: the sample aspect ratio as the file states it, or None.
         display_matrix: the raw 36 bytes, or None.
         colour: tags to carry on.
+        extras: what else is told of the picture.
     """
 
     path: Path
@@ -97,6 +99,7 @@ class ClipInfo:
     colour: Colour
     sample_aspect_tagged: Fraction | None = None
     display_matrix: bytes | None = field(default=None, repr=False)
+    extras: Extras = field(default_factory=Extras)
 
     @property
     def width(self) -> int:
@@ -257,6 +260,7 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
             ),
             sample_aspect_tagged=sample_aspect,
             display_matrix=matrix,
+            extras=Extras.of(stream, picture),
         )
 
 

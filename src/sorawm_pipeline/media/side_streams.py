@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from io import BytesIO
 from typing import Any, TypeAlias
@@ -16,6 +16,9 @@ from sorawm_pipeline.errors import InputError
 
 AnyPacket: TypeAlias = "Packet[Any]"
 ATTACHMENT_MUXERS = {"matroska"}
+TIMECODE_MUXERS = {"mov", "mp4", "matroska"}
+MOV_MUXERS = {"mov", "mp4"}
+NO_WORDS = b"\0\0"
 DAMAGED = (av.error.ArgumentError, av.error.InvalidDataError)
 REFUSED = (av.error.FFmpegError, OSError, ValueError, NotImplementedError)
 
@@ -41,6 +44,7 @@ class SideStreams:
         self._output = output
         self._muxer = muxer
         self._copies: dict[int, Stream] = {}
+        self._gapped: set[int] = set()
         self._packets: Iterator[AnyPacket] = iter(())
         self._pending: AnyPacket | None = None
         self.left_out: list[str] = []
@@ -64,14 +68,17 @@ class SideStreams:
             )
         obstacle = _obstacle(stream, self._muxer)
         if obstacle is not None:
-            self._leave_out(stream, obstacle)
+            if not self._written_anew(stream):
+                self._leave_out(stream, obstacle)
             return
         copy = self._output.add_stream_from_template(stream)
         if stream.time_base is not None:
             copy.time_base = stream.time_base
-        copy.metadata.update(stream.metadata)
+        copy.metadata.update(titled(stream.metadata))
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
+        if self._muxer in MOV_MUXERS and stream.type == "subtitle":
+            self._gapped.add(stream.index)
 
     def start(self) -> None:
         """Begin to read, once every stream was added."""
@@ -96,6 +103,13 @@ class SideStreams:
         self._pending = None
         self._copies.clear()
 
+    def _written_anew(self, stream: Stream) -> bool:
+        """Whether the muxer makes such a stream itself: of chapters, and of a time code's tag."""
+        if stream.type != "data":
+            return False
+        chapters = stream.name == "bin_data" and bool(self._source.chapters())
+        return chapters or ("timecode" in stream.metadata and self._muxer in TIMECODE_MUXERS)
+
     def _leave_out(self, stream: Stream, why: str) -> None:
         self.left_out.append(f"{stream.type} stream {stream.index}: {why}")
 
@@ -110,8 +124,16 @@ class SideStreams:
                 continue
             if packet.dts is None and packet.stream.disposition & Disposition.attached_pic:
                 packet.pts = packet.dts = 0  # a cover belongs to no moment
+            if packet.stream_index in self._gapped and bytes(packet) == NO_WORDS:
+                continue  # what ends a subtitle, which the muxer writes itself
             if packet.dts is not None:
                 yield packet
+
+
+def titled(metadata: Mapping[str, str]) -> dict[str, str]:
+    """A stream's tags for any muxer: what MOV reads as `name` it writes from `title`."""
+    name = {"title": metadata["name"]} if "name" in metadata and "title" not in metadata else {}
+    return {key: value for key, value in metadata.items() if not (name and key == "name")} | name
 
 
 def _counts_bytes(stream: Stream) -> bool:

@@ -27,7 +27,7 @@ from sorawm_pipeline.media.encoders import (
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.patch import paste
 from sorawm_pipeline.media.releases import TAG_DECODING
-from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of
+from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of, titled
 from sorawm_pipeline.media.target import write_error
 
 IO_BYTES = 1 << 20
@@ -114,7 +114,8 @@ class Encode:
                 self._video.disposition = stream.disposition
             else:
                 sides.add(stream)
-        self.streams_left_out = sides.left_out
+        losses = self._clip.extras.losses(self.encoder, self._clip.pixel_format, self._format)
+        self.streams_left_out = sides.left_out + losses
         self._start(output)
         sides.start()
 
@@ -156,14 +157,17 @@ class Encode:
         crf: float | None = settings.choice.crf if settings.crf is None else settings.crf
         if settings.bitrate is not None:
             crf = None
+        options = options_for(settings.choice, settings.preset, crf, settings.muxer)
+        if clip.height % clip.layout.step_y:
+            options.pop("slices", None)  # FFV1's end on whole rows of chroma
         stream = output.add_stream(
             settings.choice.encoder,
             rate=nominal_rate(clip.average_rate),
-            options=options_for(settings.choice, settings.preset, crf, settings.muxer),
+            options=options,
         )
         assert isinstance(stream, VideoStream)
         # The source's tag says which encoder made it; this one is made by another.
-        stream.metadata.update({k: v for k, v in metadata.items() if k.lower() != "encoder"})
+        stream.metadata.update({k: v for k, v in titled(metadata).items() if k.lower() != "encoder"})
         context = stream.codec_context
         context.width, context.height = clip.width, clip.height
         context.pix_fmt = self._format
@@ -176,6 +180,7 @@ class Encode:
         context.color_trc = colour.transfer
         context.colorspace = colour.matrix
         context.color_range = colour.range
+        clip.extras.tell(settings.choice.encoder, context, stream.options)
         if settings.bitrate is not None:
             context.bit_rate = settings.bitrate
         elif settings.choice.codec == "mjpeg" and crf is not None:
