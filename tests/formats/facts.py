@@ -40,6 +40,7 @@ class Facts:
     streams: tuple[tuple[str, str], ...]
     copies: tuple[tuple[tuple[Fraction | None, str], ...], ...]
     starts: tuple[Fraction, ...]
+    lasts: Fraction | None
     labels: tuple[tuple[int, Labels], ...]
     tags: Labels
     chapters: tuple[tuple[Fraction, Fraction, Labels], ...]
@@ -82,6 +83,10 @@ def facts(path: Path) -> Facts:
         aspect = as_fraction(video.sample_aspect_ratio) or Fraction(1)
         shape = first.width, first.height, aspect if aspect > 0 else Fraction(1)
         codec = context.codec.canonical_name
+        lasts = None
+        if container.format.name.startswith("mov,"):
+            lasts = _seconds(video.duration, video.time_base)
+        beside = dict(video.metadata)
         timecode = video.metadata.get("timecode") or container.metadata.get("timecode")
     moments = [moment for moment in times if moment is not None]
     site = chroma_site(path)
@@ -103,6 +108,7 @@ def facts(path: Path) -> Facts:
             streams=_streams(container),
             copies=copies,
             starts=_starts(copies, moments),
+            lasts=lasts,
             labels=_stream_labels(container),
             tags=_labels(container.metadata),
             chapters=chapters,
@@ -113,7 +119,7 @@ def facts(path: Path) -> Facts:
             chroma=site,
             fields=scanned,
             hdr=hdr,
-            alpha="a" in pixels.replace("gray", "").replace("planar", ""),
+            alpha="yuva" in pixels or "gbra" in pixels or "alpha_mode" in beside,
             timecode=timecode,
         )
 
@@ -189,7 +195,7 @@ def _labels(metadata: dict[str, str]) -> Labels:
 
 
 def _stream_labels(container: InputContainer) -> tuple[tuple[int, Labels], ...]:
-    skipped = {"vendor_id", "handler_name", "timecode", "filename", "mimetype"}
+    skipped = {"vendor_id", "handler_name", "timecode", "filename", "mimetype", "alpha_mode"}
     return tuple(
         (
             int(stream.disposition),

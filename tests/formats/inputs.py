@@ -52,6 +52,15 @@ HDR10 = {"x265-params": f"hdr10=1:repeat-headers=1:master-display={MASTERING}:ma
 PQ, HLG = (9, 16, 9, 1), (9, 18, 9, 1)
 WORDS = [(S(0), S(1, 5), b"one"), (S(3, 10), S(1, 5), b"two")]
 MOV_WORDS = [(at, lasting, len(b).to_bytes(2) + b) for at, lasting, b in WORDS]
+STYLED = """[Script Info]
+ScriptType: v4.00+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour
+Style: Default,Arial,20,&H00FFFFFF
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Dialogue: 0,0:00:00.00,0:00:00.20,Default,,0,0,0,,{\\i1}one
+"""
 SOUND = Sound()
 
 # H.264
@@ -245,9 +254,35 @@ def _faststart(path: Path) -> Path:
     return Written(muxing={"movflags": "faststart"}, sounds=[SOUND])(path)
 
 
+def _mid_gop(path: Path) -> Path:
+    """A recording of a broadcast that was switched on somewhere."""
+    whole = Written(options=BFRAMES | {"g": "10"}, frames=30)(path.with_stem("whole"))
+    return copied(whole, path, skip=4)
+
+
+def _styled(path: Path) -> Path:
+    lines = path.with_suffix(".ass")
+    lines.write_text(STYLED)
+    clip = Written()(path.with_stem("clip"))
+    ffmpeg("-i", clip, "-i", lines, "-map", "0", "-map", "1", "-c", "copy", path)
+    return path
+
+
+def _two_pictures(path: Path) -> Path:
+    first = Written(labels={"title": "Front"})(path.with_stem("first"))
+    second = Written(size=(128, 96))(path.with_stem("second"))
+    ffmpeg("-i", first, "-i", second, "-map", "0", "-map", "1", "-c", "copy", path)
+    return path
+
+
 case("cut-in.mp4", "an edit list hides the first pictures", _cut_in)
 case("no-duration.mkv", "no duration, no index", _no_duration)
-case("false-duration.mp4", "headers claim one tick", _false_duration)
+case(
+    "false-duration.mp4",
+    "headers claim one tick",
+    _false_duration,
+    lasts="The headers of the result are true.",
+)
 case("false-count.avi", "a header claims 1,000,000 frames", _false_count)
 case("two-sizes.ts", "the size changes", _two_sizes, refused="changes from")
 case("two-takes.ts", "time stamps jump back", _two_takes, refused="jump back")
@@ -257,6 +292,11 @@ case(
     "a time code track",
     Written(labels={"timecode": "01:02:03:04"}, sounds=[Sound("pcm_s16le")]),
 )
+case("timecode.mp4", "a time code track", Written(labels={"timecode": "10:00:00:00"}))
+case("timecode.mkv", "a time code tag", Written(labels={"timecode": "10:00:00:00"}))
+case("mid-gop.ts", "begins between key pictures", _mid_gop)
+case("styled.mkv", "styled subtitles", _styled)
+case("two-pictures.mkv", "two video tracks", _two_pictures)
 case(
     "data.ts",
     "a KLV data stream",
@@ -296,10 +336,23 @@ case("hlg.mov", "HLG", replace(DEEP_HEVC, colour=HLG))
 case("hevc-deep.mkv", "10 bits 4:2:2", replace(HEVC, pixels="yuv422p10le"))
 case("hevc-12.mkv", "12 bits 4:4:4", replace(HEVC, pixels="yuv444p12le"))
 
+
+def _hevc_fields(path: Path) -> Path:
+    """The container says so, and the pictures' own messages do."""
+    fields = Written(codec="libx265", fields="tt", options={"x265-params": "interlace=1"})
+    return fields(path)
+
+
 # AV1, VP9, VP8
 AV1 = Written(codec="libsvtav1")
 VP9 = Written(codec="libvpx-vp9")
 OPUS = Sound("libopus")
+case(
+    "hevc-fields.mkv",
+    "two fields, top first",
+    _hevc_fields,
+    fields="x265 codes whole pictures; both fields are in each, line by line.",
+)
 case("av1.mp4", "nothing", replace(AV1, sounds=[OPUS]))
 case("av1-deep.mkv", "10 bits, PQ", replace(AV1, pixels="yuv420p10le", colour=PQ))
 case("av1.webm", "nothing", replace(AV1, sounds=[OPUS]))
@@ -327,7 +380,12 @@ def _deep_vp9(path: Path) -> Path:
 
 
 case("vp9.webm", "nothing", replace(VP9, sounds=[OPUS]))
-case("vp9-deep.webm", "10 bits, HLG", _deep_vp9)
+case(
+    "vp9-deep.webm",
+    "10 bits, HLG",
+    _deep_vp9,
+    codec="PyAV's VP9 encoder has 8 bits; AV1 in WebM keeps ten.",
+)
 case("vp9-444.mkv", "4:4:4", replace(VP9, pixels="yuv444p"))
 case("vp9-odd.webm", "95x63", replace(VP9, size=(95, 63)))
 case("vp9.mp4", "nothing", replace(VP9, sounds=[OPUS]))
@@ -338,12 +396,19 @@ case(
         VP9, sounds=[OPUS], texts=[Text("webvtt", WORDS, language="fra")], chapters=["One", "Two"]
     ),
 )
+case(
+    "vp9-alpha.webm",
+    "transparency beside the picture",
+    replace(VP9, pixels="yuva420p", options={"auto-alt-ref": "0"}),
+    alpha="libav's VP9 decoder leaves the second stream, which holds it, aside.",
+)
 case("vp8.webm", "nothing", replace(VP9, codec="libvpx", sounds=[Sound("libopus")]))
 
 # MPEG-4 Part 2 and MPEG-2
 MPEG4, MPEG2 = Written(codec="mpeg4"), Written(codec="mpeg2video")
 case("mpeg4.avi", "nothing", replace(MPEG4, sounds=[Sound("libmp3lame")]))
 case("mpeg4.mp4", "B-frames", replace(MPEG4, options={"bf": "2"}, sounds=[SOUND]))
+case("bframes.avi", "B-frames", replace(MPEG4, options={"bf": "2"}, frames=24))
 case("mpeg4.mkv", "pixels 4:3", replace(MPEG4, aspect=S(4, 3)))
 case("mpeg2.mpg", "B-frames", replace(MPEG2, options={"bf": "2"}, sounds=[Sound("mp2")]))
 case("mpeg2.ts", "two fields, top first", replace(MPEG2, fields="tt", sounds=[Sound("mp2")]))
@@ -353,8 +418,18 @@ case("mpeg1.mpg", "nothing", replace(MPEG2, codec="mpeg1video", sounds=[Sound("m
 # ProRes, MJPEG, FFV1
 PRORES = Written(codec="prores_ks", pixels="yuv422p10le")
 case("prores.mov", "10 bits 4:2:2", replace(PRORES, sounds=[Sound("pcm_s24le")]))
-case("prores-4444.mov", "10 bits 4:4:4", replace(PRORES, pixels="yuv444p10le"))
-case("prores-alpha.mov", "transparency", replace(PRORES, pixels="yuva444p10le"))
+case(
+    "prores-4444.mov",
+    "12 bits 4:4:4",
+    replace(PRORES, pixels="yuv444p10le"),
+    codec="It is decoded with 12 bits, and libav's ProRes encoder takes ten; HEVC keeps them.",
+)
+case(
+    "prores-alpha.mov",
+    "transparency",
+    replace(PRORES, pixels="yuva444p10le"),
+    depth="libav's ProRes encoder takes ten of twelve bits; no other codec here keeps transparency in MOV.",
+)
 case("prores-fields.mov", "two fields, top first", replace(PRORES, fields="tt"))
 MJPEG = Written(codec="mjpeg", pixels="yuvj420p", options={"q": "2"})
 case("mjpeg.avi", "full range", replace(MJPEG, sounds=[Sound("pcm_s16le")]))
@@ -362,6 +437,7 @@ case("mjpeg.mov", "4:2:2", replace(MJPEG, pixels="yuvj422p"))
 case("mjpeg-odd.mkv", "95x63", replace(MJPEG, size=(95, 63)))
 FFV1 = Written(codec="ffv1")
 case("ffv1.mkv", "nothing", FFV1)
+case("ffv1-fields.mkv", "two fields, bottom first", replace(FFV1, fields="bb"))
 case("ffv1-deep.mkv", "10 bits 4:2:2", replace(FFV1, pixels="yuv422p10le"))
 case("ffv1-16.mkv", "16 bits 4:4:4", replace(FFV1, pixels="yuv444p16le"))
 case("ffv1-rgb.mkv", "RGB", replace(FFV1, pixels="gbrp10le"))

@@ -18,17 +18,20 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from sorawm_pipeline.media.planes import PLANAR_TWIN
+from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, has_alpha, layout_of
 
 PROGRESSIVE, TOP_FIRST, BOTTOM_FIRST, TOP_CODED, BOTTOM_CODED = 1, 2, 3, 4, 5
 """libav's field orders; the last two are coded in one order and shown in the other."""
 
-FIELD_CODERS = ("libx264", "prores_ks", "ffv1")
+FIELD_CODERS = ("libx264", "prores_ks", "ffv1", "mpeg2video", "mpeg4")
 SITES = {(1, 2): "left", (2, 2): "center", (1, 1): "topleft", (2, 1): "top"}
 """libav's names of chroma sites by Matroska's numbers, across and down."""
 
 ASSUMED_SITE = {"libx264": "left", "libx265": "left"}
 """What decoders assume where such a stream does not say."""
+
+BESIDE = "alpha_mode"
+"""Matroska's tag of VP8 and VP9 streams whose transparency is a stream of its own."""
 
 OTHERS = {
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
@@ -38,7 +41,6 @@ OTHERS = {
     "SPHERICAL": "the projection of a spherical picture",
     "STEREO3D": "the arrangement of a stereo picture",
     "ICC_PROFILE": "the colour profile",
-    "PANSCAN": "pan and scan windows",
     "AFD": "the active format description",
 }
 
@@ -76,8 +78,9 @@ class Extras:
             chroma_site=_chroma_site(stream),
             mastering=_mastering(picture),
             light=_light(picture),
-            others=tuple(
-                words for name, words in OTHERS.items() if picture.side_data.get(name) is not None
+            others=(
+                *(words for name, words in OTHERS.items() if picture.side_data.get(name)),
+                *(("transparency beside the picture",) if stream.metadata.get(BESIDE) else ()),
             ),
         )
 
@@ -93,14 +96,17 @@ class Extras:
             before = options.get(name)
             options[name] = f"{before}:{words}" if before else words
 
-    def losses(self, encoder: str, source_format: str, target_format: str) -> list[str]:
+    def losses(self, encoder: str, source: PixelLayout, target_format: str) -> list[str]:
         """In words, what the result does not tell any more."""
         lost = []
+        depth = layout_of(PLANAR_TWIN.get(target_format, target_format)).depth
+        if depth < source.depth:
+            lost.append(f"depth: {encoder} takes {depth} of {source.depth} bits")
         if self.interlaced and encoder not in FIELD_CODERS:
             lost.append(f"fields: {encoder} codes whole pictures; both fields are in each")
         if (self.mastering or self.light) and not self._parameters(encoder):
             lost.append(f"mastering display and light levels: {encoder} does not write them")
-        if _has_alpha(source_format) and not _has_alpha(target_format):
+        if source.alpha and not has_alpha(target_format):
             lost.append(f"transparency: {encoder} has none of this kind")
         return lost + [f"{words}: not written by any encoder here" for words in self.others]
 
@@ -132,7 +138,9 @@ def _x26x(mastering: Mastering | None, light: tuple[int, int] | None, encoder: s
 def _svt(mastering: Mastering | None, light: tuple[int, int] | None) -> str:
     words = []
     if mastering is not None:
-        red, green, blue, white = (f"({float(x):.8f},{float(y):.8f})" for x, y in mastering.primaries)
+        red, green, blue, white = (
+            f"({float(x):.8f},{float(y):.8f})" for x, y in mastering.primaries
+        )
         low, high = (f"{float(v):.8f}" for v in mastering.luminance)
         words.append(f"mastering-display=G{green}B{blue}R{red}WP{white}L({high},{low})")
     if light is not None:
@@ -173,7 +181,3 @@ def _chroma_site(stream: VideoStream) -> str | None:
         return None
     across, down = (written.partition(name)[2][:1] for name in (b"\x55\xb7\x81", b"\x55\xb8\x81"))
     return SITES.get((int.from_bytes(across), int.from_bytes(down)))
-
-
-def _has_alpha(pixel_format: str) -> bool:
-    return PLANAR_TWIN.get(pixel_format, pixel_format).startswith(("yuva", "gbra", "ya"))

@@ -18,13 +18,16 @@ from av.video.stream import VideoStream
 from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.media.clip import ClipInfo, Colour, Limits, open_input
 from sorawm_pipeline.media.encoders import (
+    BY_QUANTISER,
     LAMBDA_PER_QSCALE,
     EncoderChoice,
     nominal_rate,
     options_for,
     pixel_format_for,
 )
+from sorawm_pipeline.media.extras import BESIDE
 from sorawm_pipeline.media.frame import Frame
+from sorawm_pipeline.media.frame_clock import COUNTERS, FrameClock, steady_rate
 from sorawm_pipeline.media.patch import paste
 from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of, titled
@@ -32,6 +35,8 @@ from sorawm_pipeline.media.target import write_error
 
 IO_BYTES = 1 << 20
 GBR_MATRIX = 0
+UNTRUE_TAGS = {"encoder", BESIDE}
+"""What a source's stream says of itself and a result's does not: its encoder, a second part."""
 FRAME_DURATION = 1 << 8
 """libav's AV_CODEC_FLAG_FRAME_DURATION: frames say how long they last, and packets shall too."""
 
@@ -83,6 +88,7 @@ class Encode:
         self._source: InputContainer | None = None
         self._sides: SideStreams | None = None
         self._video: VideoStream | None = None
+        self._clock: FrameClock | None = None
         self._format = pixel_format_for(settings.choice.encoder, clip.layout.name)
         self._to_yuv = clip.layout.rgb and self._format.startswith(("yuv", "nv"))
 
@@ -114,7 +120,7 @@ class Encode:
                 self._video.disposition = stream.disposition
             else:
                 sides.add(stream)
-        losses = self._clip.extras.losses(self.encoder, self._clip.pixel_format, self._format)
+        losses = self._clip.extras.losses(self.encoder, self._clip.layout, self._format)
         self.streams_left_out = sides.left_out + losses
         self._start(output)
         sides.start()
@@ -166,12 +172,17 @@ class Encode:
             options=options,
         )
         assert isinstance(stream, VideoStream)
-        # The source's tag says which encoder made it; this one is made by another.
-        stream.metadata.update({k: v for k, v in titled(metadata).items() if k.lower() != "encoder"})
+        stream.metadata.update(
+            {k: v for k, v in titled(metadata).items() if k.lower() not in UNTRUE_TAGS}
+        )
         context = stream.codec_context
         context.width, context.height = clip.width, clip.height
         context.pix_fmt = self._format
         context.time_base = clip.time_base
+        if settings.choice.encoder in COUNTERS:
+            rate = steady_rate(settings.choice.encoder, nominal_rate(clip.average_rate))
+            self._clock = FrameClock(rate, clip.time_base)
+            context.framerate, context.time_base = rate, self._clock.time_base
         stream.time_base = clip.time_base
         context.thread_count = 0
         context.flags |= FRAME_DURATION
@@ -183,7 +194,8 @@ class Encode:
         clip.extras.tell(settings.choice.encoder, context, stream.options)
         if settings.bitrate is not None:
             context.bit_rate = settings.bitrate
-        elif settings.choice.codec == "mjpeg" and crf is not None:
+        elif settings.choice.codec in BY_QUANTISER and crf is not None:
+            context.qscale = True
             context.qmin = context.qmax = max(1, round(crf))
             context.global_quality = max(1, round(crf)) * LAMBDA_PER_QSCALE
         if clip.sample_aspect_tagged is not None:
@@ -234,6 +246,8 @@ class Encode:
         picture.pts = frame.pts
         picture.duration = frame.duration
         picture.time_base = self._clip.time_base
+        if self._clock is not None:
+            self._clock.number(picture)
         picture.pict_type = PictureType.NONE  # the encoder chooses, not the source
         for packet in self._video.encode(picture):
             self._mux(packet)
@@ -255,6 +269,8 @@ class Encode:
     def _mux(self, packet: AnyPacket) -> None:
         assert self._output is not None
         assert self._sides is not None
+        if self._clock is not None:
+            self._clock.restore(packet)
         if packet.dts is not None:
             self._sides.mux_until(seconds_of(packet))
         self._output.mux_one(packet)
