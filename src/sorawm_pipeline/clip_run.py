@@ -335,7 +335,7 @@ class ClipRun:
         for name, stage in report.stages.items():
             log.debug("stage", stage=name, **stage.model_dump())
         for left_out in self._stages.last.streams_left_out:
-            log.warning("stream not carried over", stage=self._stages.last.name, stream=left_out)
+            log.warning("not carried over", stage=self._stages.last.name, what=left_out)
         if self._sealed is not None and self._sealed.note:
             log.info("provenance", note=self._sealed.note)
         log.info(

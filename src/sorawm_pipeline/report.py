@@ -104,7 +104,11 @@ class TriedEncoder(_Model):
 
 
 class EncoderReport(_Model):
-    """How the result was encoded; `left_out` says which streams its container could not take."""
+    """How the result was encoded.
+
+    `left_out` says which streams its container could not take, and what else of the source the
+    result does not tell any more.
+    """
 
     codec: Text
     hardware: bool = False

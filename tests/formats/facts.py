@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from sorawm_pipeline.media.clip import as_fraction
 
-OURS = {"comment", "digital_source_type", "encoder"}
+OURS = {"comment", "digital_source_type", "encoder", "software"}
 """Tags in which the result says what was done to it, or which program wrote it."""
 BRANDS = {"major_brand", "minor_version", "compatible_brands", "creation_time", "duration"}
 """Tags that describe the file, not the clip."""
@@ -87,7 +87,8 @@ def facts(path: Path) -> Facts:
         if container.format.name.startswith("mov,"):
             lasts = _seconds(video.duration, video.time_base)
         beside = dict(video.metadata)
-        timecode = video.metadata.get("timecode") or container.metadata.get("timecode")
+        said = {name.lower(): value for name, value in (container.metadata | beside).items()}
+        timecode = said.get("timecode")
     moments = [moment for moment in times if moment is not None]
     site = chroma_site(path)
     with av.open(str(path)) as container:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from sorawm_pipeline.media import hdr_boxes
+from sorawm_pipeline.media.extras import Mastering
 from tests.formats.writing import Sound, Text, Written, copied, ffmpeg, patched
 
 Make = Callable[[Path], Path]
@@ -63,12 +65,21 @@ Dialogue: 0,0:00:00.00,0:00:00.20,Default,,0,0,0,,{\\i1}one
 """
 SOUND = Sound()
 
+
+def _aac_avi(path: Path) -> Path:
+    """As libav writes an AVI from packets that are well timed."""
+    clip = Written(options={"bf": "0"}, sounds=[SOUND])(path.with_suffix(".mp4"))
+    ffmpeg("-i", clip, "-c", "copy", path)
+    return path
+
+
 # H.264
 case("plain.mp4", "nothing", Written(sounds=[SOUND]))
 case("plain.mov", "nothing", Written(sounds=[Sound("pcm_s16le")]))
 case("plain.mkv", "nothing", Written(sounds=[Sound("flac")]))
 case("plain.ts", "nothing", Written(sounds=[SOUND]))
 case("plain.avi", "nothing", Written(options={"bf": "0"}, sounds=[Sound("libmp3lame")]))
+case("aac.avi", "sound whose packets differ in size", _aac_avi)
 case("bframes.mp4", "B-frames, negative dts, edit list", Written(options=BFRAMES, frames=25))
 case("bframes.mkv", "B-frames", Written(options=BFRAMES, frames=25))
 case("bframes.ts", "B-frames", Written(options=BFRAMES, frames=25))
@@ -415,6 +426,27 @@ case("mpeg2.ts", "two fields, top first", replace(MPEG2, fields="tt", sounds=[So
 case("mpeg2.mkv", "4:2:2", replace(MPEG2, pixels="yuv422p"))
 case("mpeg1.mpg", "nothing", replace(MPEG2, codec="mpeg1video", sounds=[Sound("mp2")]))
 
+
+def _boxed(clip: Written) -> Make:
+    """HDR10 metadata in the container alone."""
+
+    def make(path: Path) -> Path:
+        third, fifth = S(1, 3), S(1, 5)
+        grade = Mastering(
+            ((third, third), (fifth, third), (third, fifth), (fifth, fifth)), (S(1, 100), S(600))
+        )
+        assert hdr_boxes.write(clip(path), 0, grade, (600, 90))
+        return path
+
+    return make
+
+
+def _boxed_copy(path: Path) -> Path:
+    """As in MP4, the same packets in another container."""
+    boxed = _boxed(replace(VP9, colour=PQ))(path.with_suffix(".mp4"))
+    return copied(boxed, path)
+
+
 # ProRes, MJPEG, FFV1
 PRORES = Written(codec="prores_ks", pixels="yuv422p10le")
 case("prores.mov", "10 bits 4:2:2", replace(PRORES, sounds=[Sound("pcm_s24le")]))
@@ -428,7 +460,20 @@ case(
     "prores-alpha.mov",
     "transparency",
     replace(PRORES, pixels="yuva444p10le"),
-    depth="libav's ProRes encoder takes ten of twelve bits; no other codec here keeps transparency in MOV.",
+    depth="libav's ProRes encoder takes ten of twelve bits, and transparency counts for more.",
+)
+case("prores-hdr10.mov", "HDR10 metadata in the container", _boxed(replace(PRORES, colour=PQ)))
+case("vp9-hdr10.mp4", "HDR10 metadata in the container", _boxed(replace(VP9, colour=PQ)))
+case(
+    "vp9-hdr10.webm",
+    "HDR10 metadata in the container",
+    _boxed_copy,
+    hdr="Neither libav's VP9 encoder nor PyAV can write them into WebM.",
+)
+case(
+    "h264-hdr10.mp4",
+    "HDR10 metadata in the container",
+    _boxed(Written(pixels="yuv420p10le", colour=PQ)),
 )
 case("prores-fields.mov", "two fields, top first", replace(PRORES, fields="tt"))
 MJPEG = Written(codec="mjpeg", pixels="yuvj420p", options={"q": "2"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.formats.inputs import CASES, Case
+from tests.formats.matrix import PAGE, page
 from tests.formats.outcome import Outcomes
 
 UNTOLD = {"codec", "lasts"}
@@ -36,3 +37,7 @@ def test_what_comes_out_is_what_went_in(case: Case, outcomes: Outcomes) -> None:
 def test_the_table_is_wide_enough() -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 60
     assert {case.container for case in CASES} == {"mp4", "mov", "mkv", "webm", "avi", "ts", "mpg"}
+
+
+def test_the_document_says_what_the_table_found(outcomes: Outcomes) -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(outcomes), "python -m tests.formats.matrix"

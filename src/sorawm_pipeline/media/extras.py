@@ -27,6 +27,9 @@ FIELD_CODERS = ("libx264", "prores_ks", "ffv1", "mpeg2video", "mpeg4")
 SITES = {(1, 2): "left", (2, 2): "center", (1, 1): "topleft", (2, 1): "top"}
 """libav's names of chroma sites by Matroska's numbers, across and down."""
 
+HDR10_MUXERS = ("mp4", "mov")
+"""Whose files get HDR10 metadata beside the stream (`hdr_boxes.py`)."""
+
 ASSUMED_SITE = {"libx264": "left", "libx265": "left"}
 """What decoders assume where such a stream does not say."""
 
@@ -96,7 +99,13 @@ class Extras:
             before = options.get(name)
             options[name] = f"{before}:{words}" if before else words
 
-    def losses(self, encoder: str, source: PixelLayout, target_format: str) -> list[str]:
+    @property
+    def hdr10(self) -> bool:
+        return self.mastering is not None or self.light is not None
+
+    def losses(
+        self, encoder: str, muxer: str, source: PixelLayout, target_format: str
+    ) -> list[str]:
         """In words, what the result does not tell any more."""
         lost = []
         depth = layout_of(PLANAR_TWIN.get(target_format, target_format)).depth
@@ -104,7 +113,7 @@ class Extras:
             lost.append(f"depth: {encoder} takes {depth} of {source.depth} bits")
         if self.interlaced and encoder not in FIELD_CODERS:
             lost.append(f"fields: {encoder} codes whole pictures; both fields are in each")
-        if (self.mastering or self.light) and not self._parameters(encoder):
+        if self.hdr10 and muxer not in HDR10_MUXERS and not self._parameters(encoder):
             lost.append(f"mastering display and light levels: {encoder} does not write them")
         if source.alpha and not has_alpha(target_format):
             lost.append(f"transparency: {encoder} has none of this kind")

@@ -36,6 +36,7 @@ class SideStreams:
 
     Attributes:
         left_out: in words, the streams that the output's format cannot hold.
+        counted: packets copied so far, of output streams that an AVI tells the time of by packets.
         dropped: per output stream, packets with time stamps so damaged that no muxer takes them.
     """
 
@@ -49,6 +50,7 @@ class SideStreams:
         self._pending: AnyPacket | None = None
         self.left_out: list[str] = []
         self.dropped: dict[int, int] = {}
+        self.counted: dict[int, int] = {}
 
     def add(self, stream: Stream) -> None:
         """Give the output a stream like this one of the source, or note that it cannot have it."""
@@ -60,7 +62,8 @@ class SideStreams:
             else:
                 self._leave_out(stream, "this container holds no attachments")
             return
-        if self._muxer == "avi" and stream.type == "audio" and not _counts_bytes(stream):
+        by_packets = self._muxer == "avi" and stream.type == "audio" and not _counts_bytes(stream)
+        if by_packets and self._source.format.name != "avi":
             raise InputError(
                 f"an AVI file loses the timing of copied {stream.codec_context.name} sound; "
                 "give the output another extension, such as .mkv",
@@ -77,6 +80,8 @@ class SideStreams:
         copy.metadata.update(titled(stream.metadata))
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
+        if by_packets:
+            self.counted[copy.index] = 0
         if self._muxer in MOV_MUXERS and stream.type == "subtitle":
             self._gapped.add(stream.index)
 
@@ -94,6 +99,8 @@ class SideStreams:
             copy = packet.stream = self._copies[packet.stream_index]
             try:
                 self._output.mux_one(packet)
+                if copy.index in self.counted:
+                    self.counted[copy.index] += 1
             except DAMAGED:
                 self.dropped[copy.index] = self.dropped.get(copy.index, 0) + 1
             self._pending = next(self._packets, None)

@@ -102,16 +102,16 @@ class Decode:
                 if packet.is_corrupt and self._clip.counts_frames:
                     raise InputError(f"{self._clip.path} is cut short in frame {packets}")
                 packets += not last
-                timed = self._clip.format_name == "avi" and packet.size and packet.dts is not None
-                if timed:
-                    heappush(self._moments, packet.dts)
+                dts = packet.dts if self._clip.format_name == "avi" and packet.size else None
+                if dts is not None:
+                    heappush(self._moments, dts)
                 try:
                     decoded = packet.decode()
                 except av.error.InvalidDataError:
                     if pictures:
                         raise
-                    if timed:
-                        self._moments.pop()
+                    if dts is not None:
+                        self._moments.remove(dts)
                     continue  # recordings of a broadcast start with undecodable pictures
                 for picture in decoded:
                     pictures += 1

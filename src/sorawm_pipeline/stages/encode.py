@@ -16,6 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import DeviceError
+from sorawm_pipeline.media import hdr_boxes
 from sorawm_pipeline.media.clip import ClipInfo, Colour, Limits, open_input
 from sorawm_pipeline.media.encoders import (
     BY_QUANTISER,
@@ -25,11 +26,12 @@ from sorawm_pipeline.media.encoders import (
     options_for,
     pixel_format_for,
 )
-from sorawm_pipeline.media.extras import BESIDE
+from sorawm_pipeline.media.extras import BESIDE, HDR10_MUXERS
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.frame_clock import COUNTERS, FrameClock, steady_rate
 from sorawm_pipeline.media.patch import paste
 from sorawm_pipeline.media.releases import TAG_DECODING
+from sorawm_pipeline.media.riff import count_packets
 from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of, titled
 from sorawm_pipeline.media.target import write_error
 
@@ -88,6 +90,7 @@ class Encode:
         self._source: InputContainer | None = None
         self._sides: SideStreams | None = None
         self._video: VideoStream | None = None
+        self._track = 0
         self._clock: FrameClock | None = None
         self._format = pixel_format_for(settings.choice.encoder, clip.layout.name)
         self._to_yuv = clip.layout.rgb and self._format.startswith(("yuv", "nv"))
@@ -118,9 +121,10 @@ class Encode:
             if stream.index == self._clip.stream_index:
                 self._video = self._video_stream(output, stream.metadata)
                 self._video.disposition = stream.disposition
+                self._track = self._video.index
             else:
                 sides.add(stream)
-        losses = self._clip.extras.losses(self.encoder, self._clip.layout, self._format)
+        losses = self._clip.extras.losses(self.encoder, muxer, self._clip.layout, self._format)
         self.streams_left_out = sides.left_out + losses
         self._start(output)
         sides.start()
@@ -141,10 +145,20 @@ class Encode:
                 self._mux(packet)
             self._sides.mux_until(None)
             self._output.close()
+            self._put_right()
             os.fsync(self._file.fileno())
         for index, packets in self._sides.dropped.items():
             self.streams_left_out.append(f"stream {index}: {packets} damaged packets")
         return []
+
+    def _put_right(self) -> None:
+        """Write into the finished file what its muxer left out."""
+        assert self._sides is not None
+        extras = self._clip.extras
+        if self._sides.counted:
+            count_packets(self._target, self._sides.counted)
+        if extras.hdr10 and self._settings.muxer in HDR10_MUXERS:
+            hdr_boxes.write(self._target, self._track, extras.mastering, extras.light)
 
     def close(self) -> None:
         if self._sides is not None:
@@ -191,7 +205,7 @@ class Encode:
         context.color_trc = colour.transfer
         context.colorspace = colour.matrix
         context.color_range = colour.range
-        clip.extras.tell(settings.choice.encoder, context, stream.options)
+        clip.extras.tell(settings.choice.encoder, context, context.options)
         if settings.bitrate is not None:
             context.bit_rate = settings.bitrate
         elif settings.choice.codec in BY_QUANTISER and crf is not None:
