@@ -420,6 +420,12 @@ MPEG4, MPEG2 = Written(codec="mpeg4"), Written(codec="mpeg2video")
 case("mpeg4.avi", "nothing", replace(MPEG4, sounds=[Sound("libmp3lame")]))
 case("mpeg4.mp4", "B-frames", replace(MPEG4, options={"bf": "2"}, sounds=[SOUND]))
 case("bframes.avi", "B-frames", replace(MPEG4, options={"bf": "2"}, frames=24))
+case(
+    "vfr-mpeg4.mkv",
+    "variable frame rate",
+    replace(MPEG4, base=S(1, 1000), pts=[i * 41 + (i * 7) % 5 for i in range(15)]),
+)
+case("mpeg2-odd.mkv", "95x63", replace(MPEG2, size=(95, 63)))
 case("mpeg4.mkv", "pixels 4:3", replace(MPEG4, aspect=S(4, 3)))
 case("mpeg2.mpg", "B-frames", replace(MPEG2, options={"bf": "2"}, sounds=[Sound("mp2")]))
 case("mpeg2.ts", "two fields, top first", replace(MPEG2, fields="tt", sounds=[Sound("mp2")]))

@@ -54,6 +54,50 @@ def test_what_lies_in_pictures_is_no_claim(make_clip: MakeClip) -> None:
     claims.check(path)
 
 
+def test_a_tag_before_a_tag_hides_nothing(tmp_path: Path) -> None:
+    for tag in (b"stsz", b"trun", b"trak"):
+        data = bombs.many_frames(tmp_path / "bomb.mp4").read_bytes()
+        at = data.index(b"stsz") - 8
+        hidden = tmp_path / "hidden.mp4"
+        hidden.write_bytes(data[:at] + tag + data[at + 4 :])
+        with pytest.raises(InputError, match="cannot be"):
+            claims.check(hidden)
+
+
+def in_index(clip: Path, *boxes: bytes) -> None:
+    """Adds what lies inside of nested boxes to the end of the index."""
+    data = clip.read_bytes()
+    body = boxes[-1]
+    for kind in reversed(boxes[:-1]):
+        head = bytes(4) + HANDLER if kind == b"meta" else b""
+        body = (8 + len(head) + len(body)).to_bytes(4) + kind + head + body
+    at = data.index(b"moov") - 4
+    size = int.from_bytes(data[at : at + 4])
+    end = at + size
+    grown = (size + len(body)).to_bytes(4) + data[at + 4 : end] + body
+    clip.write_bytes(data[:at] + grown + data[end:])
+
+
+HANDLER = (32).to_bytes(4) + b"hdlr" + bytes(8) + b"mdirappl" + bytes(8)
+LIKE_A_TAG = b"\xff\xd8stsz" + b"\xff" * 12
+
+
+def test_a_cover_picture_may_look_like_a_tag(make_clip: MakeClip) -> None:
+    clip = make_clip("clip.mp4", Clip())
+    in_index(clip, b"udta", b"meta", b"ilst", b"covr", b"data", LIKE_A_TAG)
+    claims.check(clip)
+    assert probe(clip, LIMITS).frames_claimed == 12
+
+
+@pytest.mark.parametrize("kind", [b"covr", b"stsd", b"odd "])
+def test_but_not_where_parsers_may_differ(make_clip: MakeClip, kind: bytes) -> None:
+    clip = make_clip("clip.mp4", Clip())
+    box = (8 + len(LIKE_A_TAG)).to_bytes(4) + kind + LIKE_A_TAG
+    in_index(clip, b"udta", box + (b"no box at all" if kind == b"covr" else b""))
+    with pytest.raises(InputError, match="cannot be"):
+        claims.check(clip)
+
+
 def test_an_index_that_hides_is_not_opened(make_clip: MakeClip, tmp_path: Path) -> None:
     clip = make_clip("clip.mp4", Clip())
     compressed = tmp_path / "compressed.mov"

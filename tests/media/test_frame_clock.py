@@ -55,3 +55,4 @@ def test_rates_that_a_stream_can_name() -> None:
     assert steady_rate("mpeg2video", Fraction(30_000, 1001)) == Fraction(30_000, 1001)
     assert steady_rate("mpeg1video", Fraction(12)) == Fraction(24_000, 1001)
     assert steady_rate("mpeg4", Fraction(12)) == 12
+    assert steady_rate("mpeg4", Fraction(999_983, 40_000)) == 25

@@ -25,8 +25,12 @@ FIRST_BOXES = frozenset(
 )
 OPAQUE = frozenset((b"mdat", b"free", b"skip", b"uuid"))
 CHUNK = 1 << 20
-_INDEX = re.compile(rb"(?s)(?:(?:stsz|stz2).{8}|trun.{4})(.{4})|(trak)|(cmov)")
-_LONGEST = 16
+_TAG = re.compile(b"stsz|stz2|trun|trak|cmov")
+_COUNT = {b"stsz": 12, b"stz2": 12, b"trun": 8}
+"""Bytes from a tag to its number of samples."""
+
+_PARENTS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"udta", b"ilst"))
+_TABLES = frozenset((b"stco", b"co64", b"stts", b"ctts", b"stss", b"stsc", b"covr"))
 
 
 def is_iso(path: Path) -> bool:
@@ -41,23 +45,32 @@ def check(path: Path) -> None:
     Raises:
         InputError: it claims what cannot be, or hides what it claims.
     """
-    samples = tracks = 0
     with path.open("rb") as file:
         length = file.seek(0, 2)
-        for start, end in _indexes(file, length):
-            for found in _tags(file, start, end):
-                count, track, compressed = found.groups()
-                if compressed:
-                    raise InputError(
-                        f"{path} has a compressed index, which is not opened; remux it first",
-                        kind="unsupported",
-                    )
-                tracks += track is not None
-                samples += int.from_bytes(count or b"")
-                if samples > length:
-                    raise impossible(path, samples, length)
-                if tracks > MAX_STREAMS:
-                    raise too_many(path, tracks)
+        try:
+            _count(path, file, length, [])
+        except InputError:  # perhaps numbers or a cover picture that only look like a tag
+            _count(path, file, length, list(_data(file, 0, length)))
+
+
+def _count(path: Path, file: BinaryIO, length: int, data: list[tuple[int, int]]) -> None:
+    """Add up what is claimed outside of some ranges of bytes. Raises as `check`."""
+    samples = tracks = 0
+    for start, end in _indexes(file, length):
+        for place, tag, count in _tags(file, start, end):
+            if any(begin <= place < stop for begin, stop in data):
+                continue
+            if tag == b"cmov":
+                raise InputError(
+                    f"{path} has a compressed index, which is not opened; remux it first",
+                    kind="unsupported",
+                )
+            tracks += tag == b"trak"
+            samples += count
+            if samples > length:
+                raise impossible(path, samples, length)
+            if tracks > MAX_STREAMS:
+                raise too_many(path, tracks)
 
 
 def impossible(path: Path, samples: int, length: int) -> InputError:
@@ -91,14 +104,44 @@ def _indexes(file: BinaryIO, length: int) -> Iterator[tuple[int, int]]:
         start += size
 
 
-def _tags(file: BinaryIO, start: int, end: int) -> Iterator[re.Match[bytes]]:
-    """Every tag with its count, also where it lies across two chunks."""
+def _tags(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, bytes, int]]:
+    """Place, name and number of samples of every tag, also where it lies across two chunks."""
     done = start
     while start < end:
         file.seek(start)
-        data = file.read(min(CHUNK + _LONGEST, end - start))
-        for found in _INDEX.finditer(data):
-            if start + found.start() >= done and found.start() < CHUNK:
-                done = start + found.end()
-                yield found
+        data = file.read(CHUNK + 16)
+        for found in _TAG.finditer(data):
+            place, tag = start + found.start(), found.group()
+            if done <= place < end and found.start() < CHUNK:
+                done = place + len(tag)
+                at = found.start() + _COUNT.get(tag, len(data))
+                yield place, tag, int.from_bytes(data[at : at + 4])
         start += CHUNK
+
+
+def _data(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Ranges of bytes that are plain data to any parser.
+
+    They belong to boxes that hold no others, all of whose parents are filled by their children
+    exactly. Where that is not so parsers may differ, and nothing is believed.
+    """
+    children = []
+    place = start
+    while place < end:
+        file.seek(place)
+        head = file.read(8)
+        size, kind = int.from_bytes(head[:4]), head[4:]
+        if len(head) < 8 or size < 8 or place + size > end:
+            return
+        children.append((kind, place, place + size))
+        place += size
+    for kind, first, last in children:
+        if kind in _TABLES:
+            yield first + 8, last
+        elif kind in _PARENTS:
+            yield from _data(file, first + 8, last)
+        elif kind == b"meta":
+            file.seek(first + 8)
+            handler = file.read(16).find(b"hdlr")  # libav looks for it, as QuickTime has no flags
+            if handler in (4, 8):
+                yield from _data(file, first + 8 + handler - 4, last)

@@ -142,7 +142,6 @@ def choose_encoder(
                 "another extension for the output"
             )
         return _for_picture(ENCODERS[wanted], rgb=layout.rgb)
-    own = ENCODERS.get(source_codec)
     own = ENCODERS.get(source_codec) if layout.alpha and source_codec in taken else None
     if own is not None and has_alpha(pixel_format_for(own.encoder, layout.name)):
         return own  # rather with a little less depth than without transparency

@@ -22,6 +22,9 @@ RATES = tuple(
 )
 """Frames per second that MPEG-1 and MPEG-2 have a code for."""
 
+MOST_TICKS = 65_535
+"""A second of MPEG-4 Part 2 is divided into no more."""
+
 COUNTERS: dict[str, Sequence[Fraction]] = {
     "mpeg1video": RATES,
     "mpeg2video": RATES,
@@ -33,7 +36,9 @@ COUNTERS: dict[str, Sequence[Fraction]] = {
 def steady_rate(encoder: str, rate: Fraction) -> Fraction:
     """The rate nearest to a clip's that an encoder of `COUNTERS` takes."""
     offered = COUNTERS[encoder]
-    return min(offered, key=lambda known: abs(known - rate)) if offered else rate
+    if offered:
+        return min(offered, key=lambda known: abs(known - rate))
+    return rate if rate.numerator <= MOST_TICKS else Fraction(max(1, round(rate)))
 
 
 class FrameClock:
