@@ -65,6 +65,8 @@ BELOW = """
   other containers.
 - H.264 in an MPEG program stream has times for some of its frames only; MPEG-1 and MPEG-2 stay what
   they are.
+- In another container than the source's, plain subtitles (SubRip, WebVTT, MOV text) are said in its
+  words, without their styling; sound that it cannot hold is left out.
 - Ogg and Flash are not on the list of formats (`decode.limits.formats`).
 """
 

@@ -48,10 +48,14 @@ class Outcomes:
             self._found[case.name] = self._clean(source)
         return self._found[case.name]
 
+    def cleaned(self, source: Path, output: Path) -> ClipReport:
+        """Raises PipelineError."""
+        return self._runner.run(self._pipeline.process(source, output))
+
     def _clean(self, source: Path) -> Outcome:
         output = self._folder / "out" / source.name
         try:
-            report = self._runner.run(self._pipeline.process(source, output))
+            report = self.cleaned(source, output)
         except PipelineError as error:
             assert not output.exists()
             return Outcome(None, None, None, refused=error.message)

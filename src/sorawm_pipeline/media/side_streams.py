@@ -13,6 +13,7 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
 
 from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.media.subtitles import TEXTS, WRITTEN_AS, rewritten
 
 AnyPacket: TypeAlias = "Packet[Any]"
 ATTACHMENT_MUXERS = {"matroska"}
@@ -46,6 +47,7 @@ class SideStreams:
         self._muxer = muxer
         self._copies: dict[int, Stream] = {}
         self._gapped: set[int] = set()
+        self._translated: dict[int, str] = {}
         self._packets: Iterator[AnyPacket] = iter(())
         self._pending: AnyPacket | None = None
         self.left_out: list[str] = []
@@ -70,11 +72,17 @@ class SideStreams:
                 kind="unsupported",
             )
         obstacle = _obstacle(stream, self._muxer)
-        if obstacle is not None:
+        if obstacle is not None and self._translates(stream):
+            wanted = WRITTEN_AS[self._muxer]
+            copy: Stream = self._output.add_mux_stream(wanted)
+            self._translated[stream.index] = stream.codec_context.codec.canonical_name
+            self._leave_out(stream, f"written as {wanted}, its times and words without styling")
+        elif obstacle is not None:
             if not self._written_anew(stream):
                 self._leave_out(stream, obstacle)
             return
-        copy = self._output.add_stream_from_template(stream)
+        else:
+            copy = self._output.add_stream_from_template(stream)
         if stream.time_base is not None:
             copy.time_base = stream.time_base
         copy.metadata.update(titled(stream.metadata))
@@ -82,7 +90,7 @@ class SideStreams:
         self._copies[stream.index] = copy
         if by_packets:
             self.counted[copy.index] = 0
-        if self._muxer in MOV_MUXERS and stream.type == "subtitle":
+        if stream.type == "subtitle" and stream.index not in self._translated:
             self._gapped.add(stream.index)
 
     def start(self) -> None:
@@ -96,7 +104,10 @@ class SideStreams:
             packet = self._pending
             if seconds is not None and seconds_of(packet) > seconds:
                 return
-            copy = packet.stream = self._copies[packet.stream_index]
+            copy = self._copies[packet.stream_index]
+            if packet.stream_index in self._translated:
+                packet = self._translation(packet)
+            packet.stream = copy
             try:
                 self._output.mux_one(packet)
                 if copy.index in self.counted:
@@ -104,6 +115,24 @@ class SideStreams:
             except DAMAGED:
                 self.dropped[copy.index] = self.dropped.get(copy.index, 0) + 1
             self._pending = next(self._packets, None)
+
+    def _translates(self, stream: Stream) -> bool:
+        return (
+            stream.type == "subtitle"
+            and self._muxer in WRITTEN_AS
+            and stream.codec_context.codec.canonical_name in TEXTS
+        )
+
+    def _words(self, packet: AnyPacket) -> bytes | None:
+        codec = self._translated[packet.stream_index]
+        return rewritten(bytes(packet), codec, WRITTEN_AS[self._muxer])
+
+    def _translation(self, packet: AnyPacket) -> AnyPacket:
+        other: AnyPacket = Packet(self._words(packet))
+        other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+        other.time_base = packet.time_base
+        other.is_keyframe = True
+        return other
 
     def close(self) -> None:
         self._packets = iter(())
@@ -133,6 +162,8 @@ class SideStreams:
                 packet.pts = packet.dts = 0  # a cover belongs to no moment
             if packet.stream_index in self._gapped and bytes(packet) == NO_WORDS:
                 continue  # what ends a subtitle, which the muxer writes itself
+            if packet.stream_index in self._translated and self._words(packet) is None:
+                continue
             if packet.dts is not None:
                 yield packet
 
@@ -158,6 +189,8 @@ def _obstacle(stream: Stream, muxer: str) -> str | None:
             copy = trial.add_stream_from_template(stream)
             copy.disposition = stream.disposition
             trial.start_encoding()
+    except av.error.FFmpegError:  # its words are about the trial, which nobody asked for
+        return f"a {muxer} file cannot hold it"
     except REFUSED as error:
         return str(error)
     return None
