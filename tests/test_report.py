@@ -73,7 +73,9 @@ FULL = Report(
             live_frames=LiveReport(bound=60, peak=42),
             provenance=ProvenanceReport(
                 source_manifest=True, signed=True, digital_source_type="x/trainedAlgorithmicMedia",
-                basis="c2pa",
+                basis="c2pa", source_validation="Invalid",
+                source_issues=("signingCredential.expired",), source_hashes_hold=True,
+                note="Signed.",
             ),
             verification=VerifyReport(residual_frames=3, repaired=True),
         ),
@@ -98,7 +100,9 @@ CONTRACT = """
   "queues": {"decode->detect": {"capacity": 4, "peak": 4}},
   "live_frames": {"bound": 60, "peak": 42},
   "provenance": {"source_manifest": true, "signed": true,
-                 "digital_source_type": "x/trainedAlgorithmicMedia", "basis": "c2pa"},
+                 "digital_source_type": "x/trainedAlgorithmicMedia", "basis": "c2pa",
+                 "source_validation": "Invalid", "source_issues": ["signingCredential.expired"],
+                 "source_hashes_hold": true, "note": "Signed."},
   "verification": {"residual_frames": 3, "repaired": true, "residual_marks": []}
 }]}
 """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from sorawm_pipeline import __version__
-from sorawm_pipeline.errors import ConfigError, PipelineError
+from sorawm_pipeline.errors import ConfigError, InputError, PipelineError
 
 if TYPE_CHECKING:
     from sorawm_pipeline.config import PipelineConfig
@@ -241,6 +241,31 @@ def doctor(*, json: Flag = False) -> int:
     findings = examination.collect()
     print(examination.to_json(findings) if json else examination.to_text(findings))
     return DONE
+
+
+@app.command
+def provenance(file: Path, *, json: Flag = False) -> int:
+    """Tell where a picture came from and what was done to it.
+
+    Status 1 if it, or a file that it was made from, was altered after it was signed.
+
+    Args:
+        file: A video.
+        json: As one JSON object.
+    """
+    from sorawm_pipeline.media import chain_text
+    from sorawm_pipeline.media.chain import read_chain
+    from sorawm_pipeline.native_log import native_output_logged
+    from sorawm_pipeline.report import readable
+
+    try:
+        with native_output_logged():
+            chain = read_chain(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    told = chain_text.to_json if json else chain_text.to_text
+    print(told(str(readable(file)), chain))
+    return FAILED if chain.altered else DONE
 
 
 @app.command

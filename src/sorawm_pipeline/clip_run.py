@@ -323,6 +323,10 @@ class ClipRun:
                 signed=sealed.signed,
                 digital_source_type=sealed.digital_source_type,
                 basis=sealed.basis,
+                source_validation=sealed.validation,
+                source_issues=sealed.validation_issues,
+                source_hashes_hold=sealed.hashes_hold,
+                note=sealed.note,
             ),
         }
 
@@ -331,7 +335,7 @@ class ClipRun:
         for name, stage in report.stages.items():
             log.debug("stage", stage=name, **stage.model_dump())
         for left_out in self._stages.last.streams_left_out:
-            log.warning("stream not carried over", stage=self._stages.last.name, stream=left_out)
+            log.warning("not carried over", stage=self._stages.last.name, what=left_out)
         if self._sealed is not None and self._sealed.note:
             log.info("provenance", note=self._sealed.note)
         log.info(

@@ -104,7 +104,11 @@ class TriedEncoder(_Model):
 
 
 class EncoderReport(_Model):
-    """How the result was encoded; `left_out` says which streams its container could not take."""
+    """How the result was encoded.
+
+    `left_out` says which streams its container could not take, and what else of the source the
+    result does not tell any more.
+    """
 
     codec: Text
     hardware: bool = False
@@ -154,13 +158,19 @@ class ProvenanceReport(_Model):
     """Whether the source had a C2PA manifest, whether the result is signed, and as what.
 
     `basis` says where the digital source type is known from: `c2pa`, `xmp`, `metadata` or
-    `visible mark`.
+    `visible mark`. The source's manifest was found in the state `source_validation` with the issues
+    `source_issues`; where `source_hashes_hold` is false it is carried on, and not vouched for.
+    `note` says in words what became of it and by whom the result is signed.
     """
 
     source_manifest: bool = False
     signed: bool = False
     digital_source_type: Text | None = None
     basis: Text | None = None
+    source_validation: Text | None = None
+    source_issues: tuple[Text, ...] = ()
+    source_hashes_hold: bool | None = None
+    note: Text | None = None
 
 
 Status = Literal["done", "failed", "skipped", "interrupted"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,10 +19,15 @@ from av.video.stream import VideoStream
 
 from sorawm_pipeline.config_sections import LimitsConfig
 from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.media import claims
 from sorawm_pipeline.media.display import Display
+from sorawm_pipeline.media.extras import Extras
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of
 from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.wholeness import missing_bytes
+
+ISO_FORMATS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2"}
+NO_FORMAT = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class ClipInfo:
         sample_aspect_tagged: the sample aspect ratio as the file states it, or None.
         display_matrix: the raw 36 bytes, or None.
         colour: tags to carry on.
+        extras: what else is told of the picture.
     """
 
     path: Path
@@ -93,6 +99,7 @@ class ClipInfo:
     colour: Colour
     sample_aspect_tagged: Fraction | None = None
     display_matrix: bytes | None = field(default=None, repr=False)
+    extras: Extras = field(default_factory=Extras)
 
     @property
     def width(self) -> int:
@@ -127,15 +134,13 @@ def open_input(path: Path, limits: Limits) -> InputContainer:
         opened: InputContainer = av.open(
             f"file:{path}",
             options={"max_pixels": str(limits.max_pixels), "threads": "1"},
-            container_options={
-                "format_whitelist": ",".join(limits.formats),
-                "protocol_whitelist": "file",
-            },
+            container_options=opening(path, limits.formats),
             **TAG_DECODING,
         )
-        return opened
     except OSError as error:
         raise _unreadable(path, error) from error
+    except MemoryError as error:
+        raise InputError(f"{path} asks for more memory than there is", kind="too_large") from error
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:
         raise InputError(
             f"{path} is not a video that can be opened: it is damaged, cut short, or of a format "
@@ -145,6 +150,28 @@ def open_input(path: Path, limits: Limits) -> InputContainer:
         raise InputError(f"{path} cannot be opened as video: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{str(path)!a} is no file name: {error}") from error
+    if len(opened.streams) > claims.MAX_STREAMS:
+        with closing(opened):
+            raise claims.too_many(path, len(opened.streams))
+    return opened
+
+
+def opening(path: Path, formats: Iterable[str]) -> dict[str, str]:
+    """Options that let libav open this file alone, as one of these formats.
+
+    Raises:
+        InputError: its index claims what cannot be; libav would believe it.
+    """
+    allowed = set(formats)
+    if claims.is_iso(path):
+        claims.check(path)
+    else:
+        allowed -= ISO_FORMATS  # or libav might read an index that nobody looked at
+    return {
+        "format_whitelist": ",".join(sorted(allowed)) or NO_FORMAT,
+        "protocol_whitelist": "file",
+        "max_streams": str(claims.MAX_STREAMS + 1),
+    }
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:
@@ -203,6 +230,8 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
                 f"({limits.max_seconds:.0f} s)",
                 kind="too_large",
             )
+        if stream.frames > (length := path.stat().st_size):
+            raise claims.impossible(path, stream.frames, length)
         picture = _first_picture(container, stream, path)
         _check_size(path, picture.width, picture.height, limits)
         matrix = _display_matrix(picture)
@@ -231,6 +260,7 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
             ),
             sample_aspect_tagged=sample_aspect,
             display_matrix=matrix,
+            extras=Extras.of(stream, picture),
         )
 
 

@@ -15,7 +15,7 @@ from av.codec.codec import find_best_pix_fmt_of_list
 
 from sorawm_pipeline.config_sections import Preset
 from sorawm_pipeline.errors import ConfigError, InputError
-from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of
+from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, has_alpha, layout_of
 
 PRESETS: tuple[str, ...] = get_args(Preset)
 """Names of effort, fastest first, as x264 and x265 know them; other encoders get their number."""
@@ -28,7 +28,7 @@ class EncoderChoice:
     Attributes:
         codec: what is asked for in `encode.codec`.
         encoder: libav's name of the encoder.
-        crf: constant quality that looks like the source; for mjpeg its quantiser.
+        crf: constant quality that looks like the source; a quantiser for those of `BY_QUANTISER`.
         max_crf: the largest that the encoder takes.
         delay: most pictures it keeps for lookahead and reordering.
     """
@@ -51,8 +51,14 @@ ENCODERS = {
         EncoderChoice("mjpeg", "mjpeg", 2, 31, 1),
         EncoderChoice("prores", "prores_ks", 0, 63, 1),
         EncoderChoice("vp8", "libvpx", 10, 63, 32),
+        EncoderChoice("mpeg2video", "mpeg2video", 3, 31, 4),
+        EncoderChoice("mpeg1video", "mpeg1video", 3, 31, 4),
+        EncoderChoice("mpeg4", "mpeg4", 3, 31, 4),
     )
 }
+
+BY_QUANTISER = ("mjpeg", "mpeg2video", "mpeg1video", "mpeg4")
+"""Codecs whose constant quality is a quantiser."""
 
 LAMBDA_PER_QSCALE = 118
 """libav's global_quality is in these units (FF_QP2LAMBDA)."""
@@ -92,9 +98,9 @@ MUXER_OF_DEMUXER = {
 }
 
 UNTABLED_MUXERS = {
-    "mpegts": {"h264", "hevc"},
-    "mpeg": {"h264"},
-    "vob": {"h264"},
+    "mpegts": {"h264", "hevc", "mpeg2video", "mpeg1video"},
+    "mpeg": {"h264", "mpeg2video", "mpeg1video"},
+    "vob": {"h264", "mpeg2video"},
     "ogg": {"vp8"},
 }
 """What muxers take that publish no list of codecs."""
@@ -136,6 +142,9 @@ def choose_encoder(
                 "another extension for the output"
             )
         return _for_picture(ENCODERS[wanted], rgb=layout.rgb)
+    own = ENCODERS.get(source_codec) if layout.alpha and source_codec in taken else None
+    if own is not None and has_alpha(pixel_format_for(own.encoder, layout.name)):
+        return own  # rather with a little less depth than without transparency
     for codec in (source_codec, *FALLBACKS):
         if codec in ENCODERS and codec in taken:
             choice = _for_picture(ENCODERS[codec], rgb=layout.rgb)
@@ -222,7 +231,7 @@ def pixel_format_for(encoder: str, source_format: str) -> str:
     offered = [pixel_format.name for pixel_format in Codec(encoder, "w").video_formats or ()]
     if not offered or source_format in offered:
         return source_format
-    best, _ = find_best_pix_fmt_of_list(offered, source_format)
+    best, _ = find_best_pix_fmt_of_list(offered, source_format, has_alpha=has_alpha(source_format))
     return str(best.name) if best is not None else offered[0]
 
 

@@ -37,7 +37,7 @@ def origin(store: dict[str, Any]) -> Origin:
     """
     created, edited, placed = [], [], []
     for manifest, is_part in _lineage(store):
-        for action in _actions(manifest):
+        for action in actions(manifest):
             kind = source_type(action.get("digitalSourceType"))
             if kind is not None and is_part:
                 placed.append(kind)
@@ -81,7 +81,8 @@ def _lineage(store: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
                 waiting.append((ingredient.get("active_manifest"), part))
 
 
-def _actions(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def actions(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a manifest says was done, in its own words."""
     for assertion in manifest.get("assertions") or ():
         if str(assertion.get("label", "")).startswith("c2pa.actions"):
             yield from (assertion.get("data") or {}).get("actions") or ()

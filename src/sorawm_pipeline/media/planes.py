@@ -63,6 +63,11 @@ class PixelLayout:
     rgb: bool
 
     @property
+    def alpha(self) -> bool:
+        """Whether there is a plane of transparency behind the picture's."""
+        return has_alpha(self.name)
+
+    @property
     def even_steps(self) -> tuple[int, int]:
         """A grid of luma samples, across and down, that chroma samples and 2x2 blocks lie on."""
         return max(2, self.step_x), max(2, self.step_y)
@@ -110,6 +115,11 @@ def layout_of(name: str) -> PixelLayout:
         step_y=16 // components[1].height if has_chroma else 1,
         rgb=pixel_format.is_rgb,
     )
+
+
+def has_alpha(pixel_format: str) -> bool:
+    """Whether a pixel format has transparency; palettes always may."""
+    return PLANAR_TWIN.get(pixel_format, pixel_format).startswith(("yuva", "gbrap", "ya"))
 
 
 def _unsupported(name: str) -> InputError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from io import BytesIO
 from typing import Any, TypeAlias
@@ -13,9 +13,13 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
 
 from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.media.subtitles import TEXTS, WRITTEN_AS, rewritten
 
 AnyPacket: TypeAlias = "Packet[Any]"
 ATTACHMENT_MUXERS = {"matroska"}
+TIMECODE_MUXERS = {"mov", "mp4", "matroska"}
+MOV_MUXERS = {"mov", "mp4"}
+NO_WORDS = b"\0\0"
 DAMAGED = (av.error.ArgumentError, av.error.InvalidDataError)
 REFUSED = (av.error.FFmpegError, OSError, ValueError, NotImplementedError)
 
@@ -33,6 +37,7 @@ class SideStreams:
 
     Attributes:
         left_out: in words, the streams that the output's format cannot hold.
+        counted: packets copied so far, of output streams that an AVI tells the time of by packets.
         dropped: per output stream, packets with time stamps so damaged that no muxer takes them.
     """
 
@@ -41,10 +46,13 @@ class SideStreams:
         self._output = output
         self._muxer = muxer
         self._copies: dict[int, Stream] = {}
+        self._gapped: set[int] = set()
+        self._translated: dict[int, str] = {}
         self._packets: Iterator[AnyPacket] = iter(())
         self._pending: AnyPacket | None = None
         self.left_out: list[str] = []
         self.dropped: dict[int, int] = {}
+        self.counted: dict[int, int] = {}
 
     def add(self, stream: Stream) -> None:
         """Give the output a stream like this one of the source, or note that it cannot have it."""
@@ -56,22 +64,34 @@ class SideStreams:
             else:
                 self._leave_out(stream, "this container holds no attachments")
             return
-        if self._muxer == "avi" and stream.type == "audio" and not _counts_bytes(stream):
+        by_packets = self._muxer == "avi" and stream.type == "audio" and not _counts_bytes(stream)
+        if by_packets and self._source.format.name != "avi":
             raise InputError(
                 f"an AVI file loses the timing of copied {stream.codec_context.name} sound; "
                 "give the output another extension, such as .mkv",
                 kind="unsupported",
             )
         obstacle = _obstacle(stream, self._muxer)
-        if obstacle is not None:
-            self._leave_out(stream, obstacle)
+        if obstacle is not None and self._translates(stream):
+            wanted = WRITTEN_AS[self._muxer]
+            copy: Stream = self._output.add_mux_stream(wanted)
+            self._translated[stream.index] = stream.codec_context.codec.canonical_name
+            self._leave_out(stream, f"written as {wanted}, its times and words without styling")
+        elif obstacle is not None:
+            if not self._written_anew(stream):
+                self._leave_out(stream, obstacle)
             return
-        copy = self._output.add_stream_from_template(stream)
+        else:
+            copy = self._output.add_stream_from_template(stream)
         if stream.time_base is not None:
             copy.time_base = stream.time_base
-        copy.metadata.update(stream.metadata)
+        copy.metadata.update(titled(stream.metadata))
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
+        if by_packets:
+            self.counted[copy.index] = 0
+        if stream.type == "subtitle" and stream.index not in self._translated:
+            self._gapped.add(stream.index)
 
     def start(self) -> None:
         """Begin to read, once every stream was added."""
@@ -84,17 +104,47 @@ class SideStreams:
             packet = self._pending
             if seconds is not None and seconds_of(packet) > seconds:
                 return
-            copy = packet.stream = self._copies[packet.stream_index]
+            copy = self._copies[packet.stream_index]
+            if packet.stream_index in self._translated:
+                packet = self._translation(packet)
+            packet.stream = copy
             try:
                 self._output.mux_one(packet)
+                if copy.index in self.counted:
+                    self.counted[copy.index] += 1
             except DAMAGED:
                 self.dropped[copy.index] = self.dropped.get(copy.index, 0) + 1
             self._pending = next(self._packets, None)
+
+    def _translates(self, stream: Stream) -> bool:
+        return (
+            stream.type == "subtitle"
+            and self._muxer in WRITTEN_AS
+            and stream.codec_context.codec.canonical_name in TEXTS
+        )
+
+    def _words(self, packet: AnyPacket) -> bytes | None:
+        codec = self._translated[packet.stream_index]
+        return rewritten(bytes(packet), codec, WRITTEN_AS[self._muxer])
+
+    def _translation(self, packet: AnyPacket) -> AnyPacket:
+        other: AnyPacket = Packet(self._words(packet))
+        other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+        other.time_base = packet.time_base
+        other.is_keyframe = True
+        return other
 
     def close(self) -> None:
         self._packets = iter(())
         self._pending = None
         self._copies.clear()
+
+    def _written_anew(self, stream: Stream) -> bool:
+        """Whether the muxer makes such a stream itself: of chapters, and of a time code's tag."""
+        if stream.type != "data":
+            return False
+        chapters = stream.name == "bin_data" and bool(self._source.chapters())
+        return chapters or ("timecode" in stream.metadata and self._muxer in TIMECODE_MUXERS)
 
     def _leave_out(self, stream: Stream, why: str) -> None:
         self.left_out.append(f"{stream.type} stream {stream.index}: {why}")
@@ -110,8 +160,18 @@ class SideStreams:
                 continue
             if packet.dts is None and packet.stream.disposition & Disposition.attached_pic:
                 packet.pts = packet.dts = 0  # a cover belongs to no moment
+            if packet.stream_index in self._gapped and bytes(packet) == NO_WORDS:
+                continue  # what ends a subtitle, which the muxer writes itself
+            if packet.stream_index in self._translated and self._words(packet) is None:
+                continue
             if packet.dts is not None:
                 yield packet
+
+
+def titled(metadata: Mapping[str, str]) -> dict[str, str]:
+    """A stream's tags for any muxer: what MOV reads as `name` it writes from `title`."""
+    name = {"title": metadata["name"]} if "name" in metadata and "title" not in metadata else {}
+    return {key: value for key, value in metadata.items() if not (name and key == "name")} | name
 
 
 def _counts_bytes(stream: Stream) -> bool:
@@ -129,6 +189,8 @@ def _obstacle(stream: Stream, muxer: str) -> str | None:
             copy = trial.add_stream_from_template(stream)
             copy.disposition = stream.disposition
             trial.start_encoding()
+    except av.error.FFmpegError:  # its words are about the trial, which nobody asked for
+        return f"a {muxer} file cannot hold it"
     except REFUSED as error:
         return str(error)
     return None

@@ -6,11 +6,12 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media import boxes, lineage, manifest, xmp
 from sorawm_pipeline.media.lineage import Origin
 
 TAG = "DIGITAL_SOURCE_TYPE"
-_FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo"
+_FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +83,15 @@ def _stated(path: Path) -> Origin:
 
 
 def read_tags(path: Path) -> dict[str, str]:
-    """The container's tags by upper-case name; the clip was probed within its limits before."""
+    """The container's tags by upper-case name; none where it cannot be opened."""
     import av
 
+    from sorawm_pipeline.media.clip import opening
     from sorawm_pipeline.media.releases import TAG_DECODING
 
-    options = {
-        "format_whitelist": _FORMATS,
-        "protocol_whitelist": "file",
-        "analyzeduration": "0",
-    }
     try:
+        options = opening(path, _FORMATS) | {"analyzeduration": "0"}
         with av.open(f"file:{path.resolve()}", options=options, **TAG_DECODING) as container:
             return {key.upper(): value for key, value in container.metadata.items()}
-    except (av.FFmpegError, OSError, ValueError):
+    except (av.FFmpegError, InputError, MemoryError, OSError, ValueError):
         return {}

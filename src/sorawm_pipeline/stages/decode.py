@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 
 import av
 from av.container import InputContainer
@@ -33,6 +34,7 @@ class Decode:
         self._limits = limits
         self._container: InputContainer | None = None
         self._frames: Iterator[Frame] = iter(())
+        self._moments: list[int] = []
 
     def open(self) -> None:
         self._container = open_input(self._clip.path, self._limits)
@@ -66,7 +68,7 @@ class Decode:
         last = None
         for index, picture in enumerate(self._pictures(container, stream)):
             self._check_unchanged(picture, index)
-            pts = picture.pts if picture.pts is not None else picture.dts
+            pts = self._moment(picture)
             if pts is None:
                 pts = 0 if last is None else last + max(1, picture.duration or 0)
             if last is not None and pts <= last:
@@ -82,6 +84,16 @@ class Decode:
                 picture = picture.reformat(format=self._clip.layout.name)
             yield Frame(index, pts, picture.duration or 0, picture)
 
+    def _moment(self, picture: av.VideoFrame) -> int | None:
+        """When a picture is shown, or None.
+
+        AVI tells only when packets are decoded. Pictures are shown at the same moments, in their
+        own order, whatever the delay of the decoder.
+        """
+        if self._moments:
+            return heappop(self._moments)
+        return picture.pts if picture.pts is not None else picture.dts
+
     def _pictures(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
         packets, pictures = 0, 0
         try:
@@ -90,11 +102,16 @@ class Decode:
                 if packet.is_corrupt and self._clip.counts_frames:
                     raise InputError(f"{self._clip.path} is cut short in frame {packets}")
                 packets += not last
+                dts = packet.dts if self._clip.format_name == "avi" and packet.size else None
+                if dts is not None:
+                    heappush(self._moments, dts)
                 try:
                     decoded = packet.decode()
                 except av.error.InvalidDataError:
                     if pictures:
                         raise
+                    if dts is not None:
+                        self._moments.remove(dts)
                     continue  # recordings of a broadcast start with undecodable pictures
                 for picture in decoded:
                     pictures += 1

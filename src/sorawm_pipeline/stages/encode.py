@@ -16,22 +16,29 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import DeviceError
+from sorawm_pipeline.media import hdr_boxes
 from sorawm_pipeline.media.clip import ClipInfo, Colour, Limits, open_input
 from sorawm_pipeline.media.encoders import (
+    BY_QUANTISER,
     LAMBDA_PER_QSCALE,
     EncoderChoice,
     nominal_rate,
     options_for,
     pixel_format_for,
 )
+from sorawm_pipeline.media.extras import BESIDE, HDR10_MUXERS
 from sorawm_pipeline.media.frame import Frame
+from sorawm_pipeline.media.frame_clock import COUNTERS, FrameClock, steady_rate
 from sorawm_pipeline.media.patch import paste
 from sorawm_pipeline.media.releases import TAG_DECODING
-from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of
+from sorawm_pipeline.media.riff import count_packets
+from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of, titled
 from sorawm_pipeline.media.target import write_error
 
 IO_BYTES = 1 << 20
 GBR_MATRIX = 0
+UNTRUE_TAGS = {"encoder", BESIDE}
+"""What a source's stream says of itself and a result's does not: its encoder, a second part."""
 FRAME_DURATION = 1 << 8
 """libav's AV_CODEC_FLAG_FRAME_DURATION: frames say how long they last, and packets shall too."""
 
@@ -85,6 +92,8 @@ class Encode:
         self._source: InputContainer | None = None
         self._sides: SideStreams | None = None
         self._video: VideoStream | None = None
+        self._track = 0
+        self._clock: FrameClock | None = None
         self._format = pixel_format_for(settings.choice.encoder, clip.layout.name)
         self._to_yuv = clip.layout.rgb and self._format.startswith(("yuv", "nv"))
 
@@ -114,9 +123,11 @@ class Encode:
             if stream.index == self._clip.stream_index:
                 self._video = self._video_stream(output, stream.metadata)
                 self._video.disposition = stream.disposition
+                self._track = self._video.index
             else:
                 sides.add(stream)
-        self.streams_left_out = sides.left_out
+        losses = self._clip.extras.losses(self.encoder, muxer, self._clip.layout, self._format)
+        self.streams_left_out = sides.left_out + losses
         self._start(output)
         sides.start()
 
@@ -136,10 +147,20 @@ class Encode:
                 self._mux(packet)
             self._sides.mux_until(None)
             self._output.close()
+            self._put_right()
             os.fsync(self._file.fileno())
         for index, packets in self._sides.dropped.items():
             self.streams_left_out.append(f"stream {index}: {packets} damaged packets")
         return []
+
+    def _put_right(self) -> None:
+        """Write into the finished file what its muxer left out."""
+        assert self._sides is not None
+        extras = self._clip.extras
+        if self._sides.counted:
+            count_packets(self._target, self._sides.counted)
+        if extras.hdr10 and self._settings.muxer in HDR10_MUXERS:
+            hdr_boxes.write(self._target, self._track, extras.mastering, extras.light)
 
     def close(self) -> None:
         if self._sides is not None:
@@ -158,20 +179,26 @@ class Encode:
         crf: float | None = settings.choice.crf if settings.crf is None else settings.crf
         if settings.bitrate is not None:
             crf = None
+        options = options_for(settings.choice, settings.preset, crf, settings.muxer, settings.most)
+        if clip.height % clip.layout.step_y:
+            options.pop("slices", None)  # FFV1's end on whole rows of chroma
         stream = output.add_stream(
             settings.choice.encoder,
             rate=nominal_rate(clip.average_rate),
-            options=options_for(
-                settings.choice, settings.preset, crf, settings.muxer, settings.most
-            ),
+            options=options,
         )
         assert isinstance(stream, VideoStream)
-        # The source's tag says which encoder made it; this one is made by another.
-        stream.metadata.update({k: v for k, v in metadata.items() if k.lower() != "encoder"})
+        stream.metadata.update(
+            {k: v for k, v in titled(metadata).items() if k.lower() not in UNTRUE_TAGS}
+        )
         context = stream.codec_context
         context.width, context.height = clip.width, clip.height
         context.pix_fmt = self._format
         context.time_base = clip.time_base
+        if settings.choice.encoder in COUNTERS:
+            rate = steady_rate(settings.choice.encoder, nominal_rate(clip.average_rate))
+            self._clock = FrameClock(rate, clip.time_base)
+            context.framerate, context.time_base = rate, self._clock.time_base
         stream.time_base = clip.time_base
         context.thread_count = 0
         context.flags |= FRAME_DURATION
@@ -180,9 +207,11 @@ class Encode:
         context.color_trc = colour.transfer
         context.colorspace = colour.matrix
         context.color_range = colour.range
+        clip.extras.tell(settings.choice.encoder, context, context.options)
         if settings.bitrate is not None:
             context.bit_rate = settings.bitrate
-        elif settings.choice.codec == "mjpeg" and crf is not None:
+        elif settings.choice.codec in BY_QUANTISER and crf is not None:
+            context.qscale = True
             context.qmin = context.qmax = max(1, round(crf))
             context.global_quality = max(1, round(crf)) * LAMBDA_PER_QSCALE
         if clip.sample_aspect_tagged is not None:
@@ -233,6 +262,8 @@ class Encode:
         picture.pts = frame.pts
         picture.duration = frame.duration
         picture.time_base = self._clip.time_base
+        if self._clock is not None:
+            self._clock.number(picture)
         picture.pict_type = PictureType.NONE  # the encoder chooses, not the source
         for packet in self._video.encode(picture):
             self._mux(packet)
@@ -254,6 +285,8 @@ class Encode:
     def _mux(self, packet: AnyPacket) -> None:
         assert self._output is not None
         assert self._sides is not None
+        if self._clock is not None:
+            self._clock.restore(packet)
         if packet.dts is not None:
             self._sides.mux_until(seconds_of(packet))
         self._output.mux_one(packet)
