@@ -190,8 +190,27 @@ async def test_every_answer_has_the_headers(serve: Serve) -> None:
 
 async def test_no_file_beside_the_dashboard(serve: Serve) -> None:
     async with serve() as client:
-        for path in ("../daemon.py", "..%2fdaemon.py", "%2e%2e/daemon.py", "/etc/passwd", "%00"):
+        for path in (
+            "__init__.py",
+            "__pycache__/",
+            "",
+            "../daemon.py",
+            "..%2fdaemon.py",
+            "%2e%2e/daemon.py",
+            "/etc/passwd",
+            "%00",
+        ):
             assert (await client.get(f"/dashboard/{path}")).status_code in (404, 405)
+
+
+async def test_the_page_is_asked_for_anew_each_time(serve: Serve) -> None:
+    async with serve() as client:
+        for path in ("/", "/dashboard/index.html"):
+            answer = await client.get(path)
+            assert answer.headers["cache-control"] == "no-cache"
+            known = {"If-None-Match": answer.headers["etag"]}
+            assert (await client.get(path, headers=known)).status_code in (200, 304)
+        assert (await client.get("/api/jobs")).headers["cache-control"] == "no-store"
 
 
 async def test_bodies_are_small_where_nothing_is_uploaded(serve: Serve) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
-from starlette.types import ASGIApp
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Scope
 
 from sorawm_pipeline import __version__
 from sorawm_pipeline.service.daemon import Daemon
+from sorawm_pipeline.service.dashboard import SUFFIXES
 from sorawm_pipeline.service.http import job_routes, live, old_routes, service_routes
 from sorawm_pipeline.service.http.access import Access, Rate
 from sorawm_pipeline.service.http.guard import LOCAL_NAMES, Guard
@@ -33,6 +36,15 @@ class ProblemTold(BaseModel):
 
 class ProblemBody(BaseModel):
     error: ProblemTold
+
+
+class _Page(StaticFiles):
+    """The dashboard's files, and nothing else that lies beside them."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if PurePath(path).suffix not in SUFFIXES:
+            raise HTTPException(404, "there is no such file")
+        return await super().get_response(path, scope)
 
 
 def build(daemon: Daemon, token: str | None) -> tuple[ASGIApp, State]:
@@ -58,8 +70,8 @@ def build(daemon: Daemon, token: str | None) -> tuple[ASGIApp, State]:
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(DASHBOARD / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(DASHBOARD / "index.html")
 
-    app.mount("/dashboard", StaticFiles(directory=DASHBOARD), name="dashboard")
+    app.mount("/dashboard", _Page(directory=DASHBOARD), name="dashboard")
     hosts = frozenset((*LOCAL_NAMES, service.host.lower())) if token is None else None
     return Guard(app, state.access, Rate(service.rate), hosts), state

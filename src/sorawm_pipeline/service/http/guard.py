@@ -66,8 +66,9 @@ class Guard:
                 told = MutableHeaders(raw=message["headers"])
                 for name, value in HEADERS.items():
                     told.setdefault(name, value)
-                if scope["path"] != "/" and not scope["path"].startswith(OPEN_BELOW):
-                    told.setdefault("Cache-Control", "no-store")
+                page = scope["path"] == "/" or scope["path"].startswith(OPEN_BELOW)
+                # The page's modules change together, with an upgrade: each is asked for anew.
+                told.setdefault("Cache-Control", "no-cache" if page else "no-store")
             await send(message)
 
         if (refusal := self._refusal(scope, headers)) is not None:

@@ -15,6 +15,7 @@ from sorawm_pipeline.service.http.state import Served
 from sorawm_pipeline.service.http.views import JobDetail, JobList, JobView
 from sorawm_pipeline.service.jobs import UNDER_WAY, Job, JobState
 
+CANCELLABLE = (JobState.WAITING, *UNDER_WAY)
 LARGEST_ID = (1 << 63) - 1
 PAGE, LARGEST_PAGE = 50, 500
 
@@ -85,8 +86,9 @@ async def show_job(served: Served, number: Number) -> JobDetail:
 @router.post("/jobs/{number}/cancel")
 async def cancel(served: Served, number: Number) -> JobView:
     """Take it off the queue, or stop its attempt; an event tells when that has ended."""
-    await served.job(number)
-    job = await served.daemon.cancel(number)
+    job = await served.job(number)
+    if job.state in CANCELLABLE:  # a worker may still hold one that has just ended
+        job = await served.daemon.cancel(number)
     if job.state not in (JobState.CANCELLED, *UNDER_WAY):
         raise RequestError(409, "state", f"job {number} is {job.state} and cannot be cancelled")
     return JobView.of(job)
