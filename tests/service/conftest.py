@@ -48,9 +48,11 @@ class House:
         return PipelineConfig.model_validate(data)
 
     @asynccontextmanager
-    async def daemon(self, **service: Any) -> AsyncIterator[Daemon]:
+    async def daemon(
+        self, *, program: tuple[str, ...] | None = None, **service: Any
+    ) -> AsyncIterator[Daemon]:
         """A running daemon; stopped at once when left."""
-        program = (sys.executable, "-S", str(STUB), str(self.folder))
+        program = program or (sys.executable, "-S", str(STUB), str(self.folder))
         daemon = Daemon(self.config(**service), program=program)
         ready = asyncio.Event()
 

@@ -18,7 +18,7 @@ from sorawm_pipeline.service.events import JobProgress, WorkerChanged
 from sorawm_pipeline.service.jobs import JobState
 from sorawm_pipeline.service.ledger import Ledger
 from sorawm_pipeline.service.names import REASON_SUFFIX
-from tests.service.conftest import House
+from tests.service.conftest import STUB, House
 
 
 async def test_a_file_is_cleaned_into_the_same_place(house: House) -> None:
@@ -315,3 +315,21 @@ def test_the_daemon_loads_no_decoder() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
     assert Path(daemon_module.__file__).exists()
+
+
+async def test_the_first_process_may_be_killed_while_the_daemon_starts(house: House) -> None:
+    frail = house.folder / "frail.py"
+    frail.write_text(
+        "import os, runpy, sys\n"
+        f"marker = {str(house.folder / 'died')!r}\n"
+        "if not os.path.exists(marker):\n"
+        "    open(marker, 'w').close()\n"
+        "    os.kill(os.getpid(), 9)\n"
+        f"sys.argv[0] = {str(STUB)!r}\n"
+        f"runpy.run_path({str(STUB)!r}, run_name='__main__')\n"
+    )
+    house.put("a.mp4", "film")
+    program = (sys.executable, "-S", str(frail), str(house.folder))
+    async with house.daemon(program=program):
+        assert (await house.ended("a.mp4")).state is JobState.DONE
+    assert (house.folder / "died").exists()

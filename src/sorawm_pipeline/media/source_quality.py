@@ -21,7 +21,7 @@ from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
 from sorawm_pipeline.media.encoders import EncoderChoice, options_for, pixel_format_for
 
-PLACES, PICTURES, TRIED, BLOCKS = 3, 12, 4, 64
+PLACES, PICTURES, TRIED, BLOCKS = 2, 12, 8, 64
 """Places in a clip that are looked at, spread evenly; pictures at each whose quantisers are read,
 and how many of these are encoded for a trial; blocks of a picture that are asked."""
 
@@ -33,7 +33,7 @@ FINEST, COARSEST = 10.0, 32.0
 """Bounds of the constant quality: from the first on nothing can be seen, and a source that is
 coarser than the second would lose too much of what it has."""
 
-LEAST, MOST = 0.6, 1.1
+LEAST, MOST = 0.85, 1.0
 """Shares of its source's size that a trial may have. Beyond them the quality is changed: the same
 quantiser costs one encoder more than another where a picture is all grain, or all smooth."""
 

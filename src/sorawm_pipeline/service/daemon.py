@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sorawm_pipeline.config import PipelineConfig
-from sorawm_pipeline.errors import ConfigError, InputError, OutputError
+from sorawm_pipeline.errors import ConfigError, DeviceError, InputError, OutputError
 from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.service import limits, wire
 from sorawm_pipeline.service.books import Books
@@ -165,7 +165,7 @@ class Daemon:
             log.info("interrupted by the end of an earlier daemon", job=job.id)
             await self._endings.discard(job)
         try:
-            await self._inspector.start()
+            await self._start_inspector()
             log.info("ready", ledger=self.ledger_path, workers=len(self._slots))
             self._notifier.ready()
             self.up.set()
@@ -226,6 +226,13 @@ class Daemon:
             await self.ledger.call(lambda ledger: ledger.counts())
         except sqlite3.OperationalError as error:
             log.warning("the ledger cannot be opened yet", reason=str(error))
+
+    async def _start_inspector(self) -> None:
+        """Learn early whether clips can be cleaned at all; a process that dies is tried again."""
+        try:
+            await self._inspector.start()
+        except DeviceError as error:
+            log.warning("looking at files did not start yet", reason=error.message)
 
     async def _recover(self) -> None:
         """Finish what an earlier daemon left, and now and then what could not be finished."""
