@@ -34,6 +34,7 @@ def commands(video: Path, output: Path, *, quick: bool) -> Iterator[list[str]]:
     yield ["startup.py", *result("startup.json")]
     plot = ["--plot", str(output / "gpu-machine.png")]
     yield ["gpu_machine.py", *result("gpu-machine.json"), *plot, *short]
+    yield ["fidelity.py", str(video), *result("fidelity.json")]
     for size, frames in (
         ("1920x1080", ("100", "300" if quick else "1000")),
         ("3840x2160", ("120",)),
