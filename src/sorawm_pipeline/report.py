@@ -103,6 +103,15 @@ class TriedEncoder(_Model):
     error: Text
 
 
+class SpliceReport(_Model):
+    """How much of the picture was copied, not encoded again; `reason` says why nothing was."""
+
+    gops: Count = 0
+    copied_gops: Count = 0
+    copied_frames: Count = 0
+    reason: Text | None = None
+
+
 class EncoderReport(_Model):
     """How the result was encoded.
 
@@ -114,6 +123,7 @@ class EncoderReport(_Model):
     hardware: bool = False
     tried: tuple[TriedEncoder, ...] = ()
     left_out: tuple[Text, ...] = ()
+    splice: SpliceReport | None = None
 
 
 class MarkReport(_Model):
