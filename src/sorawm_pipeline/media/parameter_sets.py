@@ -24,6 +24,10 @@ _IDR = {"h264": {5}, "hevc": {19, 20}}
 _DELIMITER = {"h264": 9, "hevc": 35}
 
 
+H264_PROFILES = {66: "baseline", 77: "main", 100: "high", 110: "high10", 122: "high422"}
+"""Numbers of profiles, each of which covers the ones before, and x264's names."""
+
+
 class Unfit(Exception):  # noqa: N818 - a verdict on a stream, said in the report
     """Why packets of a stream cannot stand beside re-encoded ones; a half sentence."""
 
@@ -136,6 +140,8 @@ def _free(candidates: Iterable[int], taken: set[int]) -> int:
 
 
 def _number(codec: Codec, unit: bytes) -> int:
+    if len(unit) < 4:
+        raise Unfit("a parameter set is damaged")
     head = _unescaped(unit[:_HEAD])
     kind = _KINDS[codec][unit_type(codec, unit)]
     if codec == "h264":
@@ -224,8 +230,8 @@ def _avcc(header: bytes) -> tuple[tuple[list[bytes], list[bytes]], bytes]:
 def _merged_avcc(header: bytes, ours: Sequence[bytes]) -> bytes:
     (sps, pps), tail = _avcc(header)
     mine = [unit for unit in ours if unit_type("h264", unit) == 7]
-    if any(unit[1] != header[1] for unit in mine):
-        raise Unfit("the source has another H.264 profile than its encoder here writes")
+    if not all(_within(unit[1], header[1]) for unit in mine):
+        raise Unfit("its H.264 profile does not cover what its encoder here writes")
     sps += mine
     pps += [unit for unit in ours if unit_type("h264", unit) == 8]
     shared = header[2]
@@ -239,6 +245,12 @@ def _merged_avcc(header: bytes, ours: Sequence[bytes]) -> bytes:
         + _list(pps)
         + tail
     )
+
+
+def _within(profile: int, other: int) -> bool:
+    """Whether a decoder of the other H.264 profile decodes what x264 writes in the first."""
+    known = profile in H264_PROFILES and other in H264_PROFILES
+    return profile == other or (known and profile < other)
 
 
 def _hvcc(header: bytes) -> list[tuple[int, list[bytes]]]:
@@ -259,7 +271,7 @@ def _merged_hvcc(header: bytes, ours: Sequence[bytes]) -> bytes:
         if kind == 33:
             raw = _unescaped(unit[:_HEAD])
             if raw[3] != header[1]:
-                raise Unfit("the source has another HEVC profile or tier than its encoder here")
+                raise Unfit("its HEVC profile or tier is another than its encoder here writes")
             level = max(level, raw[14])
         for first, units in arrays:
             if first & 0x3F == kind:

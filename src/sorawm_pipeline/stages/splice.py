@@ -20,6 +20,7 @@ from sorawm_pipeline.media.clip import ClipInfo, Limits
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.gops import Gops, Walk
 from sorawm_pipeline.media.parameter_sets import (
+    H264_PROFILES,
     Unfit,
     join,
     merged_header,
@@ -33,8 +34,6 @@ from sorawm_pipeline.media.source_packets import SourcePackets
 
 DECODER_PICTURES = 17
 """Most pictures that the second decoder keeps while it catches up with a change."""
-
-H264_PROFILES = {66: "baseline", 77: "main", 100: "high", 110: "high10", 122: "high422"}
 
 
 @dataclass(slots=True)
