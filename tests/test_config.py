@@ -262,7 +262,6 @@ def test_weights_are_pinned_and_pickles_allowed_only_in_so_many_words() -> None:
     "override",
     [
         "decode.hardware=true",
-        "encode.hardware=true",
     ],
 )
 def test_what_is_not_built_is_refused_not_ignored(override: str) -> None:

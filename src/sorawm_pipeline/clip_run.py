@@ -17,6 +17,7 @@ from sorawm_pipeline.hardware.memory import peak_rss
 from sorawm_pipeline.job import ClipJob, Stages, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
 from sorawm_pipeline.media.frame import Mark
+from sorawm_pipeline.media.hardware_encoders import HARDWARE
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.provenance import ProvenanceReport
 from sorawm_pipeline.readings import Reading, no_gpu, told
@@ -34,12 +35,13 @@ from sorawm_pipeline.report import (
     SpliceReport,
     StageReport,
     Status,
+    TriedEncoder,
     VerifyReport,
     readable,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.stages.collect import Collect
-from sorawm_pipeline.stages.encode import Encode
+from sorawm_pipeline.stages.encode import Encode, HardwareEncoderError
 from sorawm_pipeline.vision.detector import Detector, NoDetector
 from sorawm_pipeline.vision.tracks import Marks
 from sorawm_pipeline.warm import Lent, WarmDetectors
@@ -190,12 +192,16 @@ class ClipRun:
     async def _walk(self, detectors: WarmDetectors, thread: Owner) -> None:
         try:
             await self._walk_once(detectors, thread)
+        except HardwareEncoderError as error:
+            log.warning("encoding goes on in software", reason=error.message)
+            await thread.call(self._job.encode_in_software, error.message)
+            await self._walk(detectors, thread)
         except StageError as error:
             if not isinstance(error.__cause__, Unfit):
                 raise
             log.info("packets cannot be copied; all is encoded", reason=str(error.__cause__))
             await thread.call(self._job.encode_all, str(error.__cause__))
-            await self._walk_once(detectors, thread)
+            await self._walk(detectors, thread)
 
     async def _walk_once(self, detectors: WarmDetectors, thread: Owner) -> None:
         self._log_opened()
@@ -311,6 +317,8 @@ class ClipRun:
             ),
             "encoder": EncoderReport(
                 codec=stages.last.encoder,
+                hardware=stages.last.encoder in HARDWARE,
+                tried=tuple(TriedEncoder(codec=name, error=why) for name, why in job.tried),
                 left_out=tuple(stages.last.streams_left_out),
                 splice=_splice_report(stages.last, job.whole),
             )

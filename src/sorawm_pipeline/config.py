@@ -82,7 +82,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 NOT_AVAILABLE_YET: frozenset[str] = frozenset(
     {
         "decode.hardware",
-        "encode.hardware",
     }
 )
 """Keys of the contract that nothing obeys yet: any value but the default is refused."""

@@ -25,6 +25,7 @@ from sorawm_pipeline.media.encoders import (
     pixel_format_for,
 )
 from sorawm_pipeline.media.gops import Gops, survey
+from sorawm_pipeline.media.hardware_encoders import hardware_choice
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.provenance import (
     Credentials,
@@ -101,6 +102,8 @@ class ClipJob:
         self.origin: SourceProvenance
         self.settings: EncodeSettings
         self.whole: str | None = None
+        self.tried: list[tuple[str, str]] = []
+        self.hardware = config.encode.hardware
 
     def prepare(self, output: Path | None, *, overwrite: bool) -> None:
         """Check everything that can be known before the first frame; None: nothing is written.
@@ -188,6 +191,15 @@ class ClipJob:
         self.target.beside = report.beside
         return report
 
+    def encode_in_software(self, reason: str) -> None:
+        """Begin again without the encoder in hardware, and say why; what was written is removed."""
+        assert self.target is not None
+        self.discard()
+        tried = [*self.tried, (self.settings.choice.encoder, reason)]
+        self.hardware, self.whole = False, None
+        self.settings = self._settings(self.target)
+        self.tried = tried
+
     def encode_all(self, reason: str) -> None:
         """Copy no packet, and say why; what was written so far is removed."""
         self.discard()
@@ -212,6 +224,9 @@ class ClipJob:
         encode, clip = self.config.encode, self.clip
         muxer = muxer_for(target.path.name, clip.format_name)
         choice = choose_encoder(encode.codec, clip.codec, muxer, clip.layout)
+        if self.hardware:
+            in_hardware, self.tried = hardware_choice(choice, clip.layout)
+            choice = in_hardware or choice
         origin = self.origin
         crf, most = encode.crf, None
         if encode.quality == "auto":
@@ -274,8 +289,10 @@ def groups(
         raise Unfit("encode.splice is off")
     if encode.codec != "source" or encode.quality != "auto":
         raise Unfit("a codec or a quality was asked for")
-    if choice.encoder not in ("libx264", "libx265") or choice.codec != clip.codec:
+    if clip.codec not in ("h264", "hevc") or choice.codec != clip.codec:
         raise Unfit(f"packets of {clip.codec} are not copied")
+    if choice.encoder not in ("libx264", "libx265"):
+        raise Unfit(f"what {choice.encoder} writes is not put beside other packets")
     if muxer not in SPLICED.get(clip.format_name, ()):
         raise Unfit(f"a {muxer} file takes packets of this kind of input in another form")
     if pixel_format_for(choice.encoder, clip.layout.name) != clip.pixel_format:

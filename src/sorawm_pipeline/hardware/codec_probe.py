@@ -16,6 +16,7 @@ from typing import Any, Literal
 import av
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange
 
 from sorawm_pipeline.hardware.codecs import DECODERS, ENCODERS, CodecProbe, Kind, known
 
@@ -25,6 +26,7 @@ _QUICK: Mapping[str, Mapping[str, str]] = {
     "libx264": {"preset": "ultrafast"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:pools=none"},
     "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
 }
 
@@ -63,6 +65,8 @@ def _encode(name: str) -> tuple[VideoCodecContext, list[Packet[Any]]]:
     context.pix_fmt = "yuv420p" if "yuv420p" in formats or not formats else formats[0]
     context.width, context.height = WIDTH, HEIGHT
     context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+    if name == "mjpeg":
+        context.color_range = ColorRange.JPEG
     context.options = dict(_QUICK.get(name, {}))
     picture = av.VideoFrame(WIDTH, HEIGHT, context.pix_fmt)
     for plane in picture.planes:

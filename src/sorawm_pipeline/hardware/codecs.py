@@ -21,14 +21,19 @@ from sorawm_pipeline.errors import DeviceError
 
 Kind = Literal["encoder", "decoder"]
 
+MAKERS = ("nvenc", "qsv", "amf", "videotoolbox", "vaapi", "v4l2m2m")
+"""Kinds of encoders in hardware, by how often they are met."""
+
 ENCODERS: Mapping[str, Sequence[str]] = {
-    "h264": ("libx264", "h264_nvenc", "h264_qsv", "h264_amf", "h264_vaapi", "h264_videotoolbox"),
-    "hevc": ("libx265", "hevc_nvenc", "hevc_qsv", "hevc_amf", "hevc_vaapi", "hevc_videotoolbox"),
+    "h264": ("libx264", *(f"h264_{maker}" for maker in MAKERS)),
+    "hevc": ("libx265", *(f"hevc_{maker}" for maker in MAKERS)),
     "av1": ("libsvtav1", "av1_nvenc", "av1_qsv", "av1_amf", "av1_vaapi"),
-    "vp9": ("libvpx-vp9", "vp9_qsv", "vp9_vaapi"),
+    "vp9": ("libvpx-vp9", "vp9_qsv", "vp9_vaapi", "vp9_v4l2m2m"),
     "ffv1": ("ffv1",),
+    "mjpeg": ("mjpeg", "mjpeg_qsv", "mjpeg_vaapi"),
+    "vp8": ("libvpx", "vp8_vaapi", "vp8_v4l2m2m"),
 }
-"""libav's encoders per codec: the software one, then hardware by how often it is met."""
+"""libav's encoders per codec: the software one, then hardware in the order in which it is used."""
 
 DECODERS: Mapping[str, Sequence[str]] = {
     "h264": ("h264", "h264_cuvid", "h264_qsv"),
@@ -36,6 +41,8 @@ DECODERS: Mapping[str, Sequence[str]] = {
     "av1": ("libdav1d", "av1_cuvid", "av1_qsv"),
     "vp9": ("vp9", "vp9_cuvid", "vp9_qsv"),
     "ffv1": ("ffv1",),
+    "mjpeg": ("mjpeg", "mjpeg_cuvid", "mjpeg_qsv"),
+    "vp8": ("vp8", "vp8_cuvid", "vp8_qsv"),
 }
 """libav's decoders per codec, in the same order."""
 

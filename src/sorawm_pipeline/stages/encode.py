@@ -30,6 +30,7 @@ from sorawm_pipeline.media.extras import BESIDE, HDR10_MUXERS
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.frame_clock import COUNTERS, FrameClock, steady_rate
 from sorawm_pipeline.media.gops import Gops
+from sorawm_pipeline.media.hardware_encoders import HARDWARE, hardware_options
 from sorawm_pipeline.media.patch import paste
 from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.riff import count_packets
@@ -71,6 +72,10 @@ class EncodeSettings:
     gops: Gops | None = None
 
 
+class HardwareEncoderError(DeviceError):
+    """An encoder in hardware that was proved to work has failed; another one can do it."""
+
+
 class Encode:
     """Pastes patches, encodes, and muxes the source's other streams beside the picture.
 
@@ -90,6 +95,7 @@ class Encode:
         self.max_cap = max_cap
         self.held = settings.choice.delay + (DECODER_PICTURES if settings.gops else 0)
         self.encoder = settings.choice.encoder
+        self._hardware = self.encoder in HARDWARE
         self.frames_encoded = 0
         self.streams_left_out: list[str] = []
         self._file: FileIO | None = None
@@ -135,6 +141,8 @@ class Encode:
                 sides.add(stream)
         losses = self._clip.extras.losses(self.encoder, muxer, self._clip.layout, self._format)
         self.streams_left_out = sides.left_out + losses
+        if self._hardware:
+            self._open_hardware()
         self._start(output)
         sides.start()
 
@@ -150,7 +158,7 @@ class Encode:
         assert self._output is not None
         assert self._file is not None
         with self._failures_told():
-            left = self._video.encode(None) if self._splicer is None else self._splicer.finish()
+            left = self._coded(None) if self._splicer is None else self._splicer.finish()
             for packet in left:
                 self._mux(packet)
             self._sides.mux_until(None)
@@ -210,7 +218,7 @@ class Encode:
         crf: float | None = settings.choice.crf if settings.crf is None else settings.crf
         if settings.bitrate is not None:
             crf = None
-        options = options_for(settings.choice, settings.preset, crf, settings.muxer, settings.most)
+        options = self._options(crf)
         if clip.height % clip.layout.step_y:
             options.pop("slices", None)  # FFV1's end on whole rows of chroma
         stream = output.add_stream(
@@ -255,6 +263,12 @@ class Encode:
             stream.set_display_matrix(list(matrix[:9]))
         return stream
 
+    def _options(self, crf: float | None) -> dict[str, str]:
+        settings = self._settings
+        if self._hardware:
+            return hardware_options(self.encoder, settings.preset, crf)
+        return options_for(settings.choice, settings.preset, crf, settings.muxer, settings.most)
+
     def _colour(self) -> Colour:
         """The tags to write: the source's, but for what lies in the kind of picture itself."""
         colour = self._clip.colour
@@ -265,6 +279,16 @@ class Encode:
         if self._clip.layout.rgb:
             return Colour(colour.primaries, colour.transfer, GBR_MATRIX, colour.range)
         return colour
+
+    def _open_hardware(self) -> None:
+        """Before anything else can fail; drivers refuse with the same errors as disks."""
+        assert self._video is not None
+        try:
+            self._video.codec_context.open()
+        except (OSError, av.error.FFmpegError) as error:
+            raise HardwareEncoderError(
+                f"{self.encoder} does not take this clip: {error.strerror}"
+            ) from error
 
     def _start(self, output: OutputContainer) -> None:
         try:
@@ -281,12 +305,21 @@ class Encode:
     def _encode(self, frame: Frame) -> None:
         assert self._video is not None
         if self._splicer is None:
-            packets: Iterable[AnyPacket] = self._video.encode(self._prepared(frame))
+            packets: Iterable[AnyPacket] = self._coded(self._prepared(frame))
         else:
             packets = self._splicer.take(frame)
         for packet in packets:
             self._mux(packet)
         self.frames_encoded += 1
+
+    def _coded(self, picture: VideoFrame | None) -> Iterable[AnyPacket]:
+        assert self._video is not None
+        try:
+            return self._video.encode(picture)
+        except (OSError, av.error.FFmpegError) as error:
+            if self._hardware:
+                raise HardwareEncoderError(f"{self.encoder} failed: {error.strerror}") from error
+            raise
 
     def _prepared(self, frame: Frame) -> VideoFrame:
         """The picture as the encoder wants it, patches pasted."""
