@@ -104,7 +104,8 @@ CONTRACT = """
                  "digital_source_type": "x/trainedAlgorithmicMedia", "basis": "c2pa",
                  "source_validation": "Invalid", "source_issues": ["signingCredential.expired"],
                  "source_hashes_hold": true, "note": "Signed."},
-  "verification": {"residual_frames": 3, "repaired": true, "residual_marks": []}
+  "verification": {"residual_frames": 3, "repaired": true, "residual_marks": []},
+  "decoder": null
 }]}
 """
 

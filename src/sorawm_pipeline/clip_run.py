@@ -23,6 +23,7 @@ from sorawm_pipeline.media.provenance import ProvenanceReport
 from sorawm_pipeline.readings import Reading, no_gpu, told
 from sorawm_pipeline.report import (
     ClipReport,
+    DecoderReport,
     DetectorReport,
     DetectReport,
     EncoderReport,
@@ -41,6 +42,7 @@ from sorawm_pipeline.report import (
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.stages.collect import Collect
+from sorawm_pipeline.stages.decode import HardwareDecoderError
 from sorawm_pipeline.stages.encode import Encode, HardwareEncoderError
 from sorawm_pipeline.vision.detector import Detector, NoDetector
 from sorawm_pipeline.vision.tracks import Marks
@@ -196,6 +198,10 @@ class ClipRun:
             log.warning("encoding goes on in software", reason=error.message)
             await thread.call(self._job.encode_in_software, error.message)
             await self._walk(detectors, thread)
+        except HardwareDecoderError as error:
+            log.warning("decoding goes on in software", reason=error.message)
+            await thread.call(self._job.decode_in_software, error.message)
+            await self._walk(detectors, thread)
         except StageError as error:
             if not isinstance(error.__cause__, Unfit):
                 raise
@@ -296,6 +302,10 @@ class ClipRun:
                 marked=runs.marked_frames,
             ),
             "fps": encoded / self._wall_s,
+            "decoder": DecoderReport(
+                device=job.accelerator,
+                tried=tuple(TriedEncoder(codec=name, error=why) for name, why in job.devices_tried),
+            ),
             "detector": DetectorReport(
                 frames_inferred=stages.detect.frames_inferred,
                 runtime=self._detector.runtime,

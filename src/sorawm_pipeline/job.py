@@ -16,6 +16,7 @@ from sorawm_pipeline.budget import frame_bytes, room_for
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.config_sections import EncodeConfig
 from sorawm_pipeline.engine import Stage
+from sorawm_pipeline.hardware.codecs import accelerator_for
 from sorawm_pipeline.media import provenance
 from sorawm_pipeline.media.clip import ClipInfo, Limits, probe
 from sorawm_pipeline.media.encoders import (
@@ -104,6 +105,8 @@ class ClipJob:
         self.whole: str | None = None
         self.tried: list[tuple[str, str]] = []
         self.hardware = config.encode.hardware
+        self.accelerator: str | None = None
+        self.devices_tried: list[tuple[str, str]] = []
 
     def prepare(self, output: Path | None, *, overwrite: bool) -> None:
         """Check everything that can be known before the first frame; None: nothing is written.
@@ -114,6 +117,8 @@ class ClipJob:
             ConfigError: the container cannot hold the codec, or the credentials cannot be used.
         """
         self.clip = probe(self.source, self.limits)
+        if self.config.decode.hardware:
+            self.accelerator, self.devices_tried = accelerator_for(self.clip.codec)
         if output is not None:
             self.target = Target.prepare(self.source, output, overwrite=overwrite)
             self.origin = provenance.read_provenance(self.source)
@@ -128,7 +133,7 @@ class ClipJob:
         """
         config, clip = self.config, self.clip
         window = self._window()
-        decode = Decode(clip, self.limits)
+        decode = Decode(clip, self.limits, self.accelerator)
         held = decode.held + Detect.held_for(1, TRACK_WINDOW)
         inpainter = None
         if self.target is not None:
@@ -190,6 +195,13 @@ class ClipJob:
         )
         self.target.beside = report.beside
         return report
+
+    def decode_in_software(self, reason: str) -> None:
+        """Begin again without a device, and say why; what was written is removed."""
+        assert self.accelerator is not None
+        self.discard()
+        self.devices_tried = [*self.devices_tried, (self.accelerator, reason)]
+        self.accelerator = None
 
     def encode_in_software(self, reason: str) -> None:
         """Begin again without the encoder in hardware, and say why; what was written is removed."""

@@ -103,6 +103,13 @@ class TriedEncoder(_Model):
     error: Text
 
 
+class DecoderReport(_Model):
+    """The device that decoded, or None for software; `tried` says which were wanted first."""
+
+    device: Text | None = None
+    tried: tuple[TriedEncoder, ...] = ()
+
+
 class SpliceReport(_Model):
     """How much of the picture was copied, not encoded again; `reason` says why nothing was."""
 
@@ -222,6 +229,7 @@ class ClipReport(_Model):
     live_frames: LiveReport | None = None
     provenance: ProvenanceReport | None = None
     verification: VerifyReport | None = None
+    decoder: DecoderReport | None = None
 
 
 class Report(_Model):

@@ -19,7 +19,7 @@ from typing import Literal
 
 from sorawm_pipeline.errors import DeviceError
 
-Kind = Literal["encoder", "decoder"]
+Kind = Literal["encoder", "decoder", "accelerator"]
 
 MAKERS = ("nvenc", "qsv", "amf", "videotoolbox", "vaapi", "v4l2m2m")
 """Kinds of encoders in hardware, by how often they are met."""
@@ -46,12 +46,18 @@ DECODERS: Mapping[str, Sequence[str]] = {
 }
 """libav's decoders per codec, in the same order."""
 
+ACCELERATORS = ("cuda", "qsv", "vaapi", "d3d11va", "videotoolbox")
+"""libav's devices that decode for its own decoders, in the order in which they are used."""
+
+ACCELERATED: Mapping[str, str] = {"h264": "h264", "hevc": "hevc", "av1": "av1", "vp9": "vp9"}
+"""Its decoder that devices help, by codec."""
+
 TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class CodecProbe:
-    """What became of trying one encoder or decoder; `reason` is None if it works."""
+    """What became of trying one of them; `reason` is None if it works."""
 
     kind: Kind
     codec: str
@@ -63,7 +69,15 @@ class CodecProbe:
         return self.reason is None
 
     @property
+    def label(self) -> str:
+        """What was tried, in words."""
+        helped = f" {self.codec}" if self.kind == "accelerator" else ""
+        return f"{self.kind} {self.name}{helped}"
+
+    @property
     def hardware(self) -> bool:
+        if self.kind == "accelerator":
+            return True
         tables = {"encoder": ENCODERS, "decoder": DECODERS}
         return tables[self.kind][self.codec][0] != self.name
 
@@ -73,7 +87,25 @@ def known() -> list[tuple[Kind, str, str]]:
     encoders: list[tuple[Kind, str, str]] = [
         ("encoder", codec, name) for codec, names in ENCODERS.items() for name in names
     ]
-    return encoders + [("decoder", codec, name) for codec in DECODERS for name in DECODERS[codec]]
+    decoders: list[tuple[Kind, str, str]] = [
+        ("decoder", codec, name) for codec, names in DECODERS.items() for name in names
+    ]
+    return [
+        *encoders,
+        *decoders,
+        *(("accelerator", codec, name) for codec in ACCELERATED for name in ACCELERATORS),
+    ]
+
+
+def accelerator_for(codec: str) -> tuple[str | None, list[tuple[str, str]]]:
+    """The first device that decodes a codec here, and why those before it do not."""
+    tried: list[tuple[str, str]] = []
+    for probe in probe_codecs():
+        if (probe.kind, probe.codec) == ("accelerator", codec):
+            if probe.reason is None:
+                return probe.name, tried
+            tried.append((probe.name, probe.reason))
+    return None, tried
 
 
 @cache
