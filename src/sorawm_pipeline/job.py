@@ -236,14 +236,14 @@ class ClipJob:
         encode, clip = self.config.encode, self.clip
         muxer = muxer_for(target.path.name, clip.format_name)
         choice = choose_encoder(encode.codec, clip.codec, muxer, clip.layout)
-        if self.hardware:
-            in_hardware, self.tried = hardware_choice(choice, clip.layout)
-            choice = in_hardware or choice
         origin = self.origin
         crf, most = encode.crf, None
         if encode.quality == "auto":
             crf = matched_crf(clip, self.limits, choice, encode.preset)
             most = most_bits(clip, self.limits, choice)
+        if self.hardware:
+            in_hardware, self.tried = hardware_choice(choice, clip.layout)
+            choice = in_hardware or choice
         try:
             gops = groups(clip, self.limits, encode, choice, muxer)
         except Unfit as reason:

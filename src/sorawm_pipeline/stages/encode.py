@@ -162,12 +162,11 @@ class Encode:
             for packet in left:
                 self._mux(packet)
             self._sides.mux_until(None)
-            index = self._video.index
             self._output.close()
             self._put_right()
             os.fsync(self._file.fileno())
         if self.spliced is not None:
-            self.spliced.check(self._target, index, self._limits)
+            self.spliced.check(self._target, self._track, self._limits)
         for index, packets in self._sides.dropped.items():
             self.streams_left_out.append(f"stream {index}: {packets} damaged packets")
         return []
@@ -210,7 +209,7 @@ class Encode:
         )
         self.spliced = self._splicer.done
         stream = self._splicer.add_stream(output)
-        stream.metadata.update({k: v for k, v in metadata.items() if k.lower() != "encoder"})
+        stream.metadata.update(_true_tags(metadata))
         return stream
 
     def _video_stream(self, output: OutputContainer, metadata: Mapping[str, str]) -> VideoStream:
@@ -227,9 +226,7 @@ class Encode:
             options=options,
         )
         assert isinstance(stream, VideoStream)
-        stream.metadata.update(
-            {k: v for k, v in titled(metadata).items() if k.lower() not in UNTRUE_TAGS}
-        )
+        stream.metadata.update(_true_tags(metadata))
         context = stream.codec_context
         context.width, context.height = clip.width, clip.height
         context.pix_fmt = self._format
@@ -364,6 +361,10 @@ class Encode:
         if packet.dts is not None:
             self._sides.mux_until(seconds_of(packet))
         self._output.mux_one(packet)
+
+
+def _true_tags(source: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in titled(source).items() if k.lower() not in UNTRUE_TAGS}
 
 
 def _muxer_options(muxer: str, source: Mapping[str, str]) -> dict[str, str]:

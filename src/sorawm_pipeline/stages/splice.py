@@ -207,7 +207,9 @@ class Splicer:
         """
         gops, reorder = self._gops, self._gops.reorder
         if gops.codec == "h264":
-            ours = {"forced-idr": "1", "x264-params": f"sps-id={gops.numbers.sps}"}
+            number = f"sps-id={gops.numbers.sps}"
+            told = options.get("x264-params")
+            ours = {"forced-idr": "1", "x264-params": f"{told}:{number}" if told else number}
             ours["bf"] = "0" if reorder == 0 else "3"
             if reorder == 1:
                 ours["b-pyramid"] = "none"
