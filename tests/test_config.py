@@ -14,9 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sorawm_pipeline.config import (
-    NOT_AVAILABLE_YET,
     PROFILES,
-    DecodeConfig,
     DetectConfig,
     EncodeConfig,
     PipelineConfig,
@@ -236,7 +234,6 @@ def test_an_unknown_key_like_none_gets_the_list() -> None:
 
 def test_tables_name_keys_that_exist() -> None:
     known = set(keys(PipelineConfig))
-    assert known >= NOT_AVAILABLE_YET
     assert known >= set(OLDER_NAMES.values())
     assert known >= {key for profile in PROFILES.values() for key in profile}
 
@@ -253,27 +250,6 @@ def test_weights_are_pinned_and_pickles_allowed_only_in_so_many_words() -> None:
     for value in ("1", '"yes"', "null"):
         (line,) = errors(f"detect: {{allow_pickle: {value}}}")
         assert "detect.allow_pickle: expected true or false" in line
-
-
-# not available in this version
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "decode.hardware=true",
-        "encode.hardware=true",
-    ],
-)
-def test_what_is_not_built_is_refused_not_ignored(override: str) -> None:
-    (line,) = errors("", override)
-    assert f"{override.partition('=')[0]}: " in line
-    assert "not available in this version" in line
-
-
-def test_every_key_that_is_not_built_is_tested_above() -> None:
-    mark = test_what_is_not_built_is_refused_not_ignored.pytestmark[0]  # type: ignore[attr-defined]
-    assert {override.partition("=")[0] for override in mark.args[1]} == NOT_AVAILABLE_YET
 
 
 # profiles
@@ -456,8 +432,6 @@ def test_the_configuration_is_frozen() -> None:
 def test_the_constructor_raises_config_errors_too() -> None:
     with pytest.raises(ConfigError, match=r"^device: expected .* found \"tpu\"$"):
         PipelineConfig(device="tpu")
-    with pytest.raises(ConfigError, match=r"decode\.hardware: true is not available in this"):
-        PipelineConfig(decode=DecodeConfig(hardware=True))
 
 
 def test_import_is_light() -> None:

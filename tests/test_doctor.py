@@ -66,7 +66,7 @@ def test_json_is_the_whole_finding(found: doctor.Doctor) -> None:
 def test_text_names_every_codec_model_and_reason(found: doctor.Doctor) -> None:
     text = doctor.to_text(found)
     for probe in found.codecs:
-        line = next(line for line in text.splitlines() if f"{probe.kind} {probe.name} " in line)
+        line = next(line for line in text.splitlines() if f"{probe.label} " in line)
         assert line.endswith(" works" if probe.works else f"no: {probe.reason}")
     for model in found.models:
         assert str(model.sha256) in text

@@ -460,7 +460,7 @@ async def test_no_look_takes_more_frames_than_the_batch_asked_for(
 async def test_a_memory_budget_bounds_the_live_frames(make_clip: MakeClip, tmp_path: Path) -> None:
     source = make_clip("clip.mp4", Clip(frames=60))
     wide = await Pipeline(config()).process(source, tmp_path / "wide.mp4")
-    budget = 1_620_000
+    budget = 1_800_000
     tight = await Pipeline(config(memory={"budget": budget})).process(
         source, tmp_path / "tight.mp4"
     )

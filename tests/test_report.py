@@ -92,7 +92,8 @@ CONTRACT = """
   "inpainter": {"method": "telea", "runtime": "opencv", "device": "cpu", "weights_sha256": null,
                 "precision": null, "fallback": null},
   "encoder": {"codec": "libx264", "hardware": false,
-              "tried": [{"codec": "h264_nvenc", "error": "no driver"}], "left_out": []},
+              "tried": [{"codec": "h264_nvenc", "error": "no driver"}], "left_out": [],
+              "splice": null},
   "marks": [{"first_frame": 0, "last_frame": 65, "box": [36, 112, 186, 163], "confidence": 0.9,
              "filled_frames": 1}],
   "stages": {"decode": {"items": 300, "batches": 80, "busy_s": 1.0, "wait_in_s": 0.1,
@@ -103,7 +104,8 @@ CONTRACT = """
                  "digital_source_type": "x/trainedAlgorithmicMedia", "basis": "c2pa",
                  "source_validation": "Invalid", "source_issues": ["signingCredential.expired"],
                  "source_hashes_hold": true, "note": "Signed."},
-  "verification": {"residual_frames": 3, "repaired": true, "residual_marks": []}
+  "verification": {"residual_frames": 3, "repaired": true, "residual_marks": []},
+  "decoder": null
 }]}
 """
 

@@ -11,16 +11,19 @@ from pathlib import Path
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Corridor, CorridorSnapshot, Owner, OwnerThread
-from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.errors import PipelineError, StageError
 from sorawm_pipeline.hardware.gpu import Gpu
 from sorawm_pipeline.hardware.memory import peak_rss
 from sorawm_pipeline.job import ClipJob, Stages, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
 from sorawm_pipeline.media.frame import Mark
+from sorawm_pipeline.media.hardware_encoders import HARDWARE
+from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.provenance import ProvenanceReport
 from sorawm_pipeline.readings import Reading, no_gpu, told
 from sorawm_pipeline.report import (
     ClipReport,
+    DecoderReport,
     DetectorReport,
     DetectReport,
     EncoderReport,
@@ -30,14 +33,17 @@ from sorawm_pipeline.report import (
     LiveReport,
     MarkReport,
     QueueReport,
+    SpliceReport,
     StageReport,
     Status,
+    TriedEncoder,
     VerifyReport,
     readable,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.stages.collect import Collect
-from sorawm_pipeline.stages.encode import Encode
+from sorawm_pipeline.stages.decode import HardwareDecoderError
+from sorawm_pipeline.stages.encode import Encode, HardwareEncoderError
 from sorawm_pipeline.vision.detector import Detector, NoDetector
 from sorawm_pipeline.vision.tracks import Marks
 from sorawm_pipeline.warm import Lent, WarmDetectors
@@ -186,6 +192,24 @@ class ClipRun:
                     await thread.stop()
 
     async def _walk(self, detectors: WarmDetectors, thread: Owner) -> None:
+        try:
+            await self._walk_once(detectors, thread)
+        except HardwareEncoderError as error:
+            log.warning("encoding goes on in software", reason=error.message)
+            await thread.call(self._job.encode_in_software, error.message)
+            await self._walk(detectors, thread)
+        except HardwareDecoderError as error:
+            log.warning("decoding goes on in software", reason=error.message)
+            await thread.call(self._job.decode_in_software, error.message)
+            await self._walk(detectors, thread)
+        except StageError as error:
+            if not isinstance(error.__cause__, Unfit):
+                raise
+            log.info("packets cannot be copied; all is encoded", reason=str(error.__cause__))
+            await thread.call(self._job.encode_all, str(error.__cause__))
+            await self._walk(detectors, thread)
+
+    async def _walk_once(self, detectors: WarmDetectors, thread: Owner) -> None:
         self._log_opened()
         asked = time.perf_counter()
         async with detectors.borrow() as warm:
@@ -278,6 +302,10 @@ class ClipRun:
                 marked=runs.marked_frames,
             ),
             "fps": encoded / self._wall_s,
+            "decoder": DecoderReport(
+                device=job.accelerator,
+                tried=tuple(TriedEncoder(codec=name, error=why) for name, why in job.devices_tried),
+            ),
             "detector": DetectorReport(
                 frames_inferred=stages.detect.frames_inferred,
                 runtime=self._detector.runtime,
@@ -298,7 +326,11 @@ class ClipRun:
                 fallback=getattr(stages.inpainter, "fallback", None),
             ),
             "encoder": EncoderReport(
-                codec=stages.last.encoder, left_out=tuple(stages.last.streams_left_out)
+                codec=stages.last.encoder,
+                hardware=stages.last.encoder in HARDWARE,
+                tried=tuple(TriedEncoder(codec=name, error=why) for name, why in job.tried),
+                left_out=tuple(stages.last.streams_left_out),
+                splice=_splice_report(stages.last, job.whole),
             )
             if isinstance(stages.last, Encode)
             else None,
@@ -345,6 +377,15 @@ class ClipRun:
             marked=report.frames.marked,
             fps=round(report.fps, 1),
         )
+
+
+def _splice_report(encode: Encode, reason: str | None) -> SpliceReport:
+    done = encode.spliced
+    if done is None:
+        return SpliceReport(reason=reason)
+    return SpliceReport(
+        gops=done.gops, copied_gops=done.copied_gops, copied_frames=done.copied_frames
+    )
 
 
 def _log_failed(error: PipelineError) -> None:

@@ -42,7 +42,6 @@ from sorawm_pipeline.config_sections import (
 from sorawm_pipeline.errors import ConfigError
 
 __all__ = [
-    "NOT_AVAILABLE_YET",
     "PROFILES",
     "DecodeConfig",
     "DetectConfig",
@@ -78,14 +77,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """What each profile sets; a key given in the file or by `--set` wins over it."""
-
-NOT_AVAILABLE_YET: frozenset[str] = frozenset(
-    {
-        "decode.hardware",
-        "encode.hardware",
-    }
-)
-"""Keys of the contract that nothing obeys yet: any value but the default is refused."""
 
 
 class PipelineConfig(Section):
@@ -154,14 +145,11 @@ class PipelineConfig(Section):
         """Lay the data over its profile, and turn pydantic's errors into one ConfigError."""
         spots: config_keys.Spots = info.context or {}
         try:
-            config = handler(_over_profile(data) if isinstance(data, dict) else data)
+            return handler(_over_profile(data) if isinstance(data, dict) else data)
         except ValidationError as error:
             details = error.errors(include_url=False)
             lines = [config_keys.error_line(cls, detail, spots) for detail in details]
             raise ConfigError("\n".join(dict.fromkeys(lines))) from None
-        if lines := config_keys.unavailable_lines(config, NOT_AVAILABLE_YET, spots):
-            raise ConfigError("\n".join(lines))
-        return config
 
 
 def default_yaml() -> str:

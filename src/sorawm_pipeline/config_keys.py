@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -112,18 +112,3 @@ def found_text(value: object) -> str:
         return "a list" if value else "an empty list"
     text = f'"{value}"' if isinstance(value, str | Path) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def unavailable_lines(config: BaseModel, dotted_keys: Iterable[str], spots: Spots) -> list[str]:
-    """One line for each of `dotted_keys` (`section.key`) that is not at its default."""
-    lines = []
-    for dotted in sorted(dotted_keys):
-        name, leaf = dotted.split(".")
-        values = getattr(config, name)
-        value, default = getattr(values, leaf), type(values).model_fields[leaf].default
-        if value != default:
-            lines.append(
-                f"{prefix((name, leaf), spots, key=False)}{dotted}: {found_text(value)} is not "
-                f"available in this version, only {found_text(default)}"
-            )
-    return lines

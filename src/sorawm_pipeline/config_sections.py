@@ -252,6 +252,8 @@ class EncodeConfig(Section):
         "N such as 5000000, 5000k or 5M",
     )
 
+    splice: Literal["auto", "off"] = Field(default="auto", description='"auto" or "off"')
+
     @property
     def crf(self) -> float | None:
         """N of `crf:N`, 0 (best) to 63; None if quality is given otherwise."""

@@ -142,7 +142,7 @@ def to_text(doctor: Doctor) -> str:
         *((f"gpu {gpu.index}", _gpu_line(gpu)) for gpu in doctor.gpus.devices),
         ("cuda", ", ".join(doctor.gpus.cuda) or str(doctor.gpus.cuda_reason)),
         *(
-            (f"{probe.kind} {probe.name}", "works" if probe.works else f"no: {probe.reason}")
+            (probe.label, "works" if probe.works else f"no: {probe.reason}")
             for probe in doctor.codecs
         ),
         *(

@@ -14,10 +14,20 @@ from typing import Any
 from sorawm_pipeline import __version__
 from sorawm_pipeline.budget import frame_bytes, room_for
 from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.config_sections import EncodeConfig
 from sorawm_pipeline.engine import Stage
+from sorawm_pipeline.hardware.codecs import accelerator_for
 from sorawm_pipeline.media import provenance
 from sorawm_pipeline.media.clip import ClipInfo, Limits, probe
-from sorawm_pipeline.media.encoders import choose_encoder, muxer_for
+from sorawm_pipeline.media.encoders import (
+    EncoderChoice,
+    choose_encoder,
+    muxer_for,
+    pixel_format_for,
+)
+from sorawm_pipeline.media.gops import Gops, survey
+from sorawm_pipeline.media.hardware_encoders import hardware_choice
+from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.provenance import (
     Credentials,
     Edit,
@@ -32,6 +42,7 @@ from sorawm_pipeline.stages.decode import Decode
 from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
+from sorawm_pipeline.stages.splice import DECODER_PICTURES
 from sorawm_pipeline.stages.temporal import Temporal
 from sorawm_pipeline.state import state_folder
 from sorawm_pipeline.vision.regions import Regions
@@ -83,7 +94,7 @@ class ClipJob:
         done = "removed where found" if self.removes else "none removed"
         self.edit = Edit(
             f"sorawm-pipeline {__version__}",
-            f"picture re-encoded; visible overlay marks looked for, {done}",
+            f"picture re-encoded where needed; visible overlay marks looked for, {done}",
             datetime.now(UTC),
         )
         self.clip: ClipInfo
@@ -91,6 +102,11 @@ class ClipJob:
         self.target: Target | None = None
         self.origin: SourceProvenance
         self.settings: EncodeSettings
+        self.whole: str | None = None
+        self.tried: list[tuple[str, str]] = []
+        self.hardware = config.encode.hardware
+        self.accelerator: str | None = None
+        self.devices_tried: list[tuple[str, str]] = []
 
     def prepare(self, output: Path | None, *, overwrite: bool) -> None:
         """Check everything that can be known before the first frame; None: nothing is written.
@@ -101,6 +117,8 @@ class ClipJob:
             ConfigError: the container cannot hold the codec, or the credentials cannot be used.
         """
         self.clip = probe(self.source, self.limits)
+        if self.config.decode.hardware:
+            self.accelerator, self.devices_tried = accelerator_for(self.clip.codec)
         if output is not None:
             self.target = Target.prepare(self.source, output, overwrite=overwrite)
             self.origin = provenance.read_provenance(self.source)
@@ -115,12 +133,13 @@ class ClipJob:
         """
         config, clip = self.config, self.clip
         window = self._window()
-        decode = Decode(clip, self.limits)
+        decode = Decode(clip, self.limits, self.accelerator)
         held = decode.held + Detect.held_for(1, TRACK_WINDOW)
         inpainter = None
         if self.target is not None:
             inpainter = warm.inpainter(clip.layout)
             held += Inpaint.held_for(inpainter) + window + self.settings.choice.delay
+            held += DECODER_PICTURES if self.settings.gops else 0
         room = room_for(clip, config, warm.detector.device, held)
         detect = Detect(
             clip,
@@ -177,6 +196,28 @@ class ClipJob:
         self.target.beside = report.beside
         return report
 
+    def decode_in_software(self, reason: str) -> None:
+        """Begin again without a device, and say why; what was written is removed."""
+        assert self.accelerator is not None
+        self.discard()
+        self.devices_tried = [*self.devices_tried, (self.accelerator, reason)]
+        self.accelerator = None
+
+    def encode_in_software(self, reason: str) -> None:
+        """Begin again without the encoder in hardware, and say why; what was written is removed."""
+        assert self.target is not None
+        self.discard()
+        tried = [*self.tried, (self.settings.choice.encoder, reason)]
+        self.hardware, self.whole = False, None
+        self.settings = self._settings(self.target)
+        self.tried = tried
+
+    def encode_all(self, reason: str) -> None:
+        """Copy no packet, and say why; what was written so far is removed."""
+        self.discard()
+        self.whole = reason
+        self.settings = replace(self.settings, gops=None)
+
     def publish(self) -> None:
         """Give the result its final name.
 
@@ -200,7 +241,15 @@ class ClipJob:
         if encode.quality == "auto":
             crf = matched_crf(clip, self.limits, choice, encode.preset)
             most = most_bits(clip, self.limits, choice)
+        if self.hardware:
+            in_hardware, self.tried = hardware_choice(choice, clip.layout)
+            choice = in_hardware or choice
+        try:
+            gops = groups(clip, self.limits, encode, choice, muxer)
+        except Unfit as reason:
+            gops, self.whole = None, str(reason)
         return EncodeSettings(
+            gops=gops,
             choice=choice,
             muxer=muxer,
             preset=encode.preset,
@@ -230,6 +279,37 @@ class ClipJob:
                 generator=self.origin.generator or "Sora",
             )
         return self.origin
+
+
+SPLICED = {
+    "mov,mp4,m4a,3gp,3g2,mj2": ("mp4", "mov", "matroska"),
+    "matroska,webm": ("matroska",),
+    "mpegts": ("mpegts",),
+}
+"""Which muxers take the packets of which demuxers as they are."""
+
+
+def groups(
+    clip: ClipInfo, limits: Limits, encode: EncodeConfig, choice: EncoderChoice, muxer: str
+) -> Gops:
+    """The clip's groups of pictures, where those without a change may be copied.
+
+    Raises:
+        Unfit: they may not, and why.
+    """
+    if encode.splice == "off":
+        raise Unfit("encode.splice is off")
+    if encode.codec != "source" or encode.quality != "auto":
+        raise Unfit("a codec or a quality was asked for")
+    if clip.codec not in ("h264", "hevc") or choice.codec != clip.codec:
+        raise Unfit(f"packets of {clip.codec} are not copied")
+    if choice.encoder not in ("libx264", "libx265"):
+        raise Unfit(f"what {choice.encoder} writes is not put beside other packets")
+    if muxer not in SPLICED.get(clip.format_name, ()):
+        raise Unfit(f"a {muxer} file takes packets of this kind of input in another form")
+    if pixel_format_for(choice.encoder, clip.layout.name) != clip.pixel_format:
+        raise Unfit(f"{choice.encoder} does not encode {clip.pixel_format}")
+    return survey(clip, limits)
 
 
 def credentials(config: PipelineConfig) -> Credentials | None:

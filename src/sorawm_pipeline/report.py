@@ -103,6 +103,22 @@ class TriedEncoder(_Model):
     error: Text
 
 
+class DecoderReport(_Model):
+    """The device that decoded, or None for software; `tried` says which were wanted first."""
+
+    device: Text | None = None
+    tried: tuple[TriedEncoder, ...] = ()
+
+
+class SpliceReport(_Model):
+    """How much of the picture was copied, not encoded again; `reason` says why nothing was."""
+
+    gops: Count = 0
+    copied_gops: Count = 0
+    copied_frames: Count = 0
+    reason: Text | None = None
+
+
 class EncoderReport(_Model):
     """How the result was encoded.
 
@@ -114,6 +130,7 @@ class EncoderReport(_Model):
     hardware: bool = False
     tried: tuple[TriedEncoder, ...] = ()
     left_out: tuple[Text, ...] = ()
+    splice: SpliceReport | None = None
 
 
 class MarkReport(_Model):
@@ -212,6 +229,7 @@ class ClipReport(_Model):
     live_frames: LiveReport | None = None
     provenance: ProvenanceReport | None = None
     verification: VerifyReport | None = None
+    decoder: DecoderReport | None = None
 
 
 class Report(_Model):

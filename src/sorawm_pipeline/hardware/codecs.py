@@ -19,16 +19,21 @@ from typing import Literal
 
 from sorawm_pipeline.errors import DeviceError
 
-Kind = Literal["encoder", "decoder"]
+Kind = Literal["encoder", "decoder", "accelerator"]
+
+MAKERS = ("nvenc", "qsv", "amf", "videotoolbox", "vaapi", "v4l2m2m")
+"""Kinds of encoders in hardware, by how often they are met."""
 
 ENCODERS: Mapping[str, Sequence[str]] = {
-    "h264": ("libx264", "h264_nvenc", "h264_qsv", "h264_amf", "h264_vaapi", "h264_videotoolbox"),
-    "hevc": ("libx265", "hevc_nvenc", "hevc_qsv", "hevc_amf", "hevc_vaapi", "hevc_videotoolbox"),
+    "h264": ("libx264", *(f"h264_{maker}" for maker in MAKERS)),
+    "hevc": ("libx265", *(f"hevc_{maker}" for maker in MAKERS)),
     "av1": ("libsvtav1", "av1_nvenc", "av1_qsv", "av1_amf", "av1_vaapi"),
-    "vp9": ("libvpx-vp9", "vp9_qsv", "vp9_vaapi"),
+    "vp9": ("libvpx-vp9", "vp9_qsv", "vp9_vaapi", "vp9_v4l2m2m"),
     "ffv1": ("ffv1",),
+    "mjpeg": ("mjpeg", "mjpeg_qsv", "mjpeg_vaapi"),
+    "vp8": ("libvpx", "vp8_vaapi", "vp8_v4l2m2m"),
 }
-"""libav's encoders per codec: the software one, then hardware by how often it is met."""
+"""libav's encoders per codec: the software one, then hardware in the order in which it is used."""
 
 DECODERS: Mapping[str, Sequence[str]] = {
     "h264": ("h264", "h264_cuvid", "h264_qsv"),
@@ -36,15 +41,23 @@ DECODERS: Mapping[str, Sequence[str]] = {
     "av1": ("libdav1d", "av1_cuvid", "av1_qsv"),
     "vp9": ("vp9", "vp9_cuvid", "vp9_qsv"),
     "ffv1": ("ffv1",),
+    "mjpeg": ("mjpeg", "mjpeg_cuvid", "mjpeg_qsv"),
+    "vp8": ("vp8", "vp8_cuvid", "vp8_qsv"),
 }
 """libav's decoders per codec, in the same order."""
+
+ACCELERATORS = ("cuda", "qsv", "vaapi", "d3d11va", "videotoolbox")
+"""libav's devices that decode for its own decoders, in the order in which they are used."""
+
+ACCELERATED: Mapping[str, str] = {"h264": "h264", "hevc": "hevc", "av1": "av1", "vp9": "vp9"}
+"""Its decoder that devices help, by codec."""
 
 TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class CodecProbe:
-    """What became of trying one encoder or decoder; `reason` is None if it works."""
+    """What became of trying one of them; `reason` is None if it works."""
 
     kind: Kind
     codec: str
@@ -56,7 +69,15 @@ class CodecProbe:
         return self.reason is None
 
     @property
+    def label(self) -> str:
+        """What was tried, in words."""
+        helped = f" {self.codec}" if self.kind == "accelerator" else ""
+        return f"{self.kind} {self.name}{helped}"
+
+    @property
     def hardware(self) -> bool:
+        if self.kind == "accelerator":
+            return True
         tables = {"encoder": ENCODERS, "decoder": DECODERS}
         return tables[self.kind][self.codec][0] != self.name
 
@@ -66,7 +87,25 @@ def known() -> list[tuple[Kind, str, str]]:
     encoders: list[tuple[Kind, str, str]] = [
         ("encoder", codec, name) for codec, names in ENCODERS.items() for name in names
     ]
-    return encoders + [("decoder", codec, name) for codec in DECODERS for name in DECODERS[codec]]
+    decoders: list[tuple[Kind, str, str]] = [
+        ("decoder", codec, name) for codec, names in DECODERS.items() for name in names
+    ]
+    return [
+        *encoders,
+        *decoders,
+        *(("accelerator", codec, name) for codec in ACCELERATED for name in ACCELERATORS),
+    ]
+
+
+def accelerator_for(codec: str) -> tuple[str | None, list[tuple[str, str]]]:
+    """The first device that decodes a codec here, and why those before it do not."""
+    tried: list[tuple[str, str]] = []
+    for probe in probe_codecs():
+        if (probe.kind, probe.codec) == ("accelerator", codec):
+            if probe.reason is None:
+                return probe.name, tried
+            tried.append((probe.name, probe.reason))
+    return None, tried
 
 
 @cache

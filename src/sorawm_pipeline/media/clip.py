@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 from av.buffer import Buffer
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -115,7 +116,7 @@ class ClipInfo:
         return self.format_name.startswith("mov,")
 
 
-def open_input(path: Path, limits: Limits) -> InputContainer:
+def open_input(path: Path, limits: Limits, hwaccel: HWAccel | None = None) -> InputContainer:
     """Open a media file and nothing but that file.
 
     Only whitelisted container formats are tried and only the `file` protocol is allowed, so that a
@@ -135,6 +136,7 @@ def open_input(path: Path, limits: Limits) -> InputContainer:
             f"file:{path}",
             options={"max_pixels": str(limits.max_pixels), "threads": "1"},
             container_options=opening(path, limits.formats),
+            hwaccel=hwaccel,
             **TAG_DECODING,
         )
     except OSError as error:

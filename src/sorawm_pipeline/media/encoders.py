@@ -148,7 +148,7 @@ def choose_encoder(
     for codec in (source_codec, *FALLBACKS):
         if codec in ENCODERS and codec in taken:
             choice = _for_picture(ENCODERS[codec], rgb=layout.rgb)
-            if _keeps(layout, pixel_format_for(choice.encoder, layout.name)):
+            if keeps(layout, pixel_format_for(choice.encoder, layout.name)):
                 return choice
     raise InputError(
         f"nothing in this build encodes {source_codec} video of {layout.name} for a {muxer} file "
@@ -157,7 +157,7 @@ def choose_encoder(
     )
 
 
-def _keeps(source: PixelLayout, target: str) -> bool:
+def keeps(source: PixelLayout, target: str) -> bool:
     """Whether a pixel format has room for every sample of another one."""
     encoded = layout_of(PLANAR_TWIN.get(target, target))
     fine_enough = encoded.step_x <= source.step_x and encoded.step_y <= source.step_y

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
+from itertools import islice
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.errors import InputError, PipelineError
 from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
 from sorawm_pipeline.media.frame import Frame
+from sorawm_pipeline.media.planes import PLANAR_TWIN
 
 DECODER_PICTURES = 17
 """Most pictures a decoder keeps: 16 for reference and reordering, and the one at hand."""
@@ -20,24 +24,39 @@ JUMP_BACK_S = 1
 """Time stamps that go back by more are a new beginning, not a slip."""
 
 
+class HardwareDecoderError(InputError):
+    """A device that was proved to decode has failed, or the file has; software can tell."""
+
+
 class Decode:
     """Reads the main video stream; every other stream is left for the muxer.
 
     Slice threads only: frame threads hold more pictures and can hang when left early.
+
+    Args:
+        accelerator: libav's name of a device that decodes; None for software.
     """
 
     name = "decode"
     held = DECODER_PICTURES
 
-    def __init__(self, clip: ClipInfo, limits: Limits) -> None:
+    def __init__(self, clip: ClipInfo, limits: Limits, accelerator: str | None = None) -> None:
         self._clip = clip
         self._limits = limits
+        self.accelerator = accelerator
         self._container: InputContainer | None = None
         self._frames: Iterator[Frame] = iter(())
         self._moments: list[int] = []
 
     def open(self) -> None:
-        self._container = open_input(self._clip.path, self._limits)
+        with self._device_blamed():
+            self._open()
+
+    def _open(self) -> None:
+        hwaccel = (
+            HWAccel(self.accelerator, allow_software_fallback=False) if self.accelerator else None
+        )
+        self._container = open_input(self._clip.path, self._limits, hwaccel)
         stream = self._container.streams[self._clip.stream_index]
         if not isinstance(stream, VideoStream):
             raise InputError(f"{self._clip.path} changed while it was being read")
@@ -51,12 +70,18 @@ class Decode:
         Raises:
             InputError: a packet cannot be decoded, or the file ends before the container says.
         """
-        frames = []
-        for frame in self._frames:
-            frames.append(frame)
-            if len(frames) >= limit:
-                break
-        return frames
+        with self._device_blamed():
+            return list(islice(self._frames, limit))
+
+    @contextmanager
+    def _device_blamed(self) -> Iterator[None]:
+        """Where a device decodes, whatever fails may be its fault."""
+        try:
+            yield
+        except (PipelineError, OSError, ValueError, RuntimeError) as error:
+            if self.accelerator is None:
+                raise
+            raise HardwareDecoderError(f"decoding by {self.accelerator} failed: {error}") from error
 
     def close(self) -> None:
         self._frames = iter(())
@@ -133,8 +158,10 @@ class Decode:
             )
 
     def _check_unchanged(self, picture: av.VideoFrame, index: int) -> None:
-        clip = self._clip
-        if (picture.width, picture.height, picture.format.name) != (
+        clip, pixels = self._clip, picture.format.name
+        if self.accelerator and PLANAR_TWIN.get(pixels) == clip.layout.name:
+            pixels = clip.pixel_format  # devices hand out the same samples in other order
+        if (picture.width, picture.height, pixels) != (
             clip.width,
             clip.height,
             clip.pixel_format,

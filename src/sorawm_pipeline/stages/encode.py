@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.video.frame import PictureType
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
@@ -29,11 +29,14 @@ from sorawm_pipeline.media.encoders import (
 from sorawm_pipeline.media.extras import BESIDE, HDR10_MUXERS
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.frame_clock import COUNTERS, FrameClock, steady_rate
+from sorawm_pipeline.media.gops import Gops
+from sorawm_pipeline.media.hardware_encoders import HARDWARE, hardware_options
 from sorawm_pipeline.media.patch import paste
 from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.riff import count_packets
 from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of, titled
 from sorawm_pipeline.media.target import write_error
+from sorawm_pipeline.stages.splice import DECODER_PICTURES, Spliced, Splicer
 
 IO_BYTES = 1 << 20
 GBR_MATRIX = 0
@@ -55,6 +58,8 @@ class EncodeSettings:
         bitrate: bits per second in place of a constant quality.
         most: bits per second that a constant quality may take; None: as many as it wants.
         tags: container metadata to write beside the source's own.
+        gops: the source's groups of pictures, of which those without a change are copied; None
+            where all are to be encoded.
     """
 
     choice: EncoderChoice
@@ -64,6 +69,11 @@ class EncodeSettings:
     bitrate: int | None = None
     most: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    gops: Gops | None = None
+
+
+class HardwareEncoderError(DeviceError):
+    """An encoder in hardware that was proved to work has failed; another one can do it."""
 
 
 class Encode:
@@ -83,8 +93,9 @@ class Encode:
         self._target = target
         self._settings = settings
         self.max_cap = max_cap
-        self.held = settings.choice.delay
+        self.held = settings.choice.delay + (DECODER_PICTURES if settings.gops else 0)
         self.encoder = settings.choice.encoder
+        self._hardware = self.encoder in HARDWARE
         self.frames_encoded = 0
         self.streams_left_out: list[str] = []
         self._file: FileIO | None = None
@@ -94,6 +105,8 @@ class Encode:
         self._video: VideoStream | None = None
         self._track = 0
         self._clock: FrameClock | None = None
+        self._splicer: Splicer | None = None
+        self.spliced: Spliced | None = None
         self._format = pixel_format_for(settings.choice.encoder, clip.layout.name)
         self._to_yuv = clip.layout.rgb and self._format.startswith(("yuv", "nv"))
 
@@ -121,13 +134,15 @@ class Encode:
         sides = self._sides = SideStreams(source, output, muxer)
         for stream in source.streams:
             if stream.index == self._clip.stream_index:
-                self._video = self._video_stream(output, stream.metadata)
+                self._video = self._main_stream(output, stream.metadata)
                 self._video.disposition = stream.disposition
                 self._track = self._video.index
             else:
                 sides.add(stream)
         losses = self._clip.extras.losses(self.encoder, muxer, self._clip.layout, self._format)
         self.streams_left_out = sides.left_out + losses
+        if self._hardware:
+            self._open_hardware()
         self._start(output)
         sides.start()
 
@@ -143,12 +158,15 @@ class Encode:
         assert self._output is not None
         assert self._file is not None
         with self._failures_told():
-            for packet in self._video.encode(None):
+            left = self._coded(None) if self._splicer is None else self._splicer.finish()
+            for packet in left:
                 self._mux(packet)
             self._sides.mux_until(None)
             self._output.close()
             self._put_right()
             os.fsync(self._file.fileno())
+        if self.spliced is not None:
+            self.spliced.check(self._target, self._track, self._limits)
         for index, packets in self._sides.dropped.items():
             self.streams_left_out.append(f"stream {index}: {packets} damaged packets")
         return []
@@ -165,6 +183,8 @@ class Encode:
     def close(self) -> None:
         if self._sides is not None:
             self._sides.close()
+        if self._splicer is not None:
+            self._splicer.close()
         for container in (self._source, self._output):
             if container is not None:
                 # After a failure the trailer cannot be written, and the file is thrown away.
@@ -173,13 +193,31 @@ class Encode:
         if self._file is not None:
             self._file.close()
         self._source = self._output = self._sides = self._file = self._video = None
+        self._splicer = None
+
+    def _main_stream(self, output: OutputContainer, metadata: Mapping[str, str]) -> VideoStream:
+        gops = self._settings.gops
+        if gops is None:
+            return self._video_stream(output, metadata)
+        self._splicer = Splicer(
+            self._clip,
+            self._limits,
+            gops,
+            self._settings.muxer,
+            lambda scratch: self._video_stream(scratch, {}),
+            self._prepared,
+        )
+        self.spliced = self._splicer.done
+        stream = self._splicer.add_stream(output)
+        stream.metadata.update(_true_tags(metadata))
+        return stream
 
     def _video_stream(self, output: OutputContainer, metadata: Mapping[str, str]) -> VideoStream:
         clip, settings = self._clip, self._settings
         crf: float | None = settings.choice.crf if settings.crf is None else settings.crf
         if settings.bitrate is not None:
             crf = None
-        options = options_for(settings.choice, settings.preset, crf, settings.muxer, settings.most)
+        options = self._options(crf)
         if clip.height % clip.layout.step_y:
             options.pop("slices", None)  # FFV1's end on whole rows of chroma
         stream = output.add_stream(
@@ -188,9 +226,7 @@ class Encode:
             options=options,
         )
         assert isinstance(stream, VideoStream)
-        stream.metadata.update(
-            {k: v for k, v in titled(metadata).items() if k.lower() not in UNTRUE_TAGS}
-        )
+        stream.metadata.update(_true_tags(metadata))
         context = stream.codec_context
         context.width, context.height = clip.width, clip.height
         context.pix_fmt = self._format
@@ -224,6 +260,12 @@ class Encode:
             stream.set_display_matrix(list(matrix[:9]))
         return stream
 
+    def _options(self, crf: float | None) -> dict[str, str]:
+        settings = self._settings
+        if self._hardware:
+            return hardware_options(self.encoder, settings.preset, crf)
+        return options_for(settings.choice, settings.preset, crf, settings.muxer, settings.most)
+
     def _colour(self) -> Colour:
         """The tags to write: the source's, but for what lies in the kind of picture itself."""
         colour = self._clip.colour
@@ -234,6 +276,16 @@ class Encode:
         if self._clip.layout.rgb:
             return Colour(colour.primaries, colour.transfer, GBR_MATRIX, colour.range)
         return colour
+
+    def _open_hardware(self) -> None:
+        """Before anything else can fail; drivers refuse with the same errors as disks."""
+        assert self._video is not None
+        try:
+            self._video.codec_context.open()
+        except (OSError, av.error.FFmpegError) as error:
+            raise HardwareEncoderError(
+                f"{self.encoder} does not take this clip: {error.strerror}"
+            ) from error
 
     def _start(self, output: OutputContainer) -> None:
         try:
@@ -249,6 +301,25 @@ class Encode:
 
     def _encode(self, frame: Frame) -> None:
         assert self._video is not None
+        if self._splicer is None:
+            packets: Iterable[AnyPacket] = self._coded(self._prepared(frame))
+        else:
+            packets = self._splicer.take(frame)
+        for packet in packets:
+            self._mux(packet)
+        self.frames_encoded += 1
+
+    def _coded(self, picture: VideoFrame | None) -> Iterable[AnyPacket]:
+        assert self._video is not None
+        try:
+            return self._video.encode(picture)
+        except (OSError, av.error.FFmpegError) as error:
+            if self._hardware:
+                raise HardwareEncoderError(f"{self.encoder} failed: {error.strerror}") from error
+            raise
+
+    def _prepared(self, frame: Frame) -> VideoFrame:
+        """The picture as the encoder wants it, patches pasted."""
         picture = frame.picture
         paste(picture, frame.patches, self._clip.layout)
         if self._to_yuv:
@@ -265,9 +336,7 @@ class Encode:
         if self._clock is not None:
             self._clock.number(picture)
         picture.pict_type = PictureType.NONE  # the encoder chooses, not the source
-        for packet in self._video.encode(picture):
-            self._mux(packet)
-        self.frames_encoded += 1
+        return picture
 
     @contextmanager
     def _failures_told(self) -> Iterator[None]:
@@ -287,9 +356,15 @@ class Encode:
         assert self._sides is not None
         if self._clock is not None:
             self._clock.restore(packet)
+        assert self._video is not None
+        packet.stream = self._video
         if packet.dts is not None:
             self._sides.mux_until(seconds_of(packet))
         self._output.mux_one(packet)
+
+
+def _true_tags(source: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in titled(source).items() if k.lower() not in UNTRUE_TAGS}
 
 
 def _muxer_options(muxer: str, source: Mapping[str, str]) -> dict[str, str]:
