@@ -65,6 +65,7 @@ NOTHING_LOOKED_AT: dict[str, Any] = {
     "detect": {"weights": "none"},
     "inpaint": {"method": "none"},
     "temporal": {"window": 0},
+    "encode": {"splice": "off"},
 }
 WITH_YOLO11S = "balanced, YOLO11s"
 RATIOS = (
