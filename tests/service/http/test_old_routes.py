@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sorawm_pipeline.service.http import forms
 from sorawm_pipeline.service.http.forms import FormFile
 from sorawm_pipeline.service.http.problems import RequestError
 from sorawm_pipeline.service.jobs import JobState
@@ -117,3 +119,24 @@ async def test_a_form_cut_short_is_told() -> None:
     await got.name()
     with pytest.raises(RequestError, match="cut short"):
         [chunk async for chunk in got.chunks()]
+
+
+async def test_what_stands_before_the_file_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield OTHER[:-2]
+        while True:
+            yield b"x" * 65536
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield OTHER
+        await asyncio.Event().wait()
+
+    kind = "multipart/form-data; boundary=B"
+    async with asyncio.timeout(10):
+        with pytest.raises(RequestError) as refused:
+            await FormFile(kind, endless()).name()
+        assert refused.value.status == 413
+        monkeypatch.setattr(forms, "BEFORE_FILE_S", 0.05)
+        with pytest.raises(RequestError) as refused:
+            await FormFile(kind, silent()).name()
+        assert refused.value.status == 408

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.service import space
 from sorawm_pipeline.service.http import uploads
 from sorawm_pipeline.service.http.uploads import harmless
@@ -205,13 +206,57 @@ async def test_old_uploads_go_when_their_jobs_have_ended(serve: Serve) -> None:
         await client.done(done["id"])
         slow = await client.send_film("film slow")
         await client.house.until(lambda job: job.state == "running", slow["id"])
-        orphan = client.state.uploads.folder / "orphan.mp4"
+        orphan = client.state.uploads.folder / harmless("orphan.mp4", "0123456789abcdef")
         orphan.write_text("film")
+        foreign = client.state.uploads.folder / "holidays-2024.mp4"
+        foreign.write_text("film of somebody's own")
         half = client.state.uploads.folder / ".sorawm-upload-00000000"
         half.write_text("fi")
         await client.state.uploads.sweep()
         assert not half.exists()
         async with asyncio.timeout(10):
-            while len(kept(client)) > 1:
+            while len(kept(client)) > 2:
                 await client.state.uploads.clear()
-        assert [str(path) for path in kept(client)] == [slow["source"]]
+        assert {str(path) for path in kept(client)} == {slow["source"], str(foreign)}
+
+
+async def test_an_upload_under_way_is_not_swept_away(serve: Serve) -> None:
+    async with serve() as client:
+        go_on = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"film "
+            await go_on.wait()
+            yield b"to the end"
+
+        async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+            sending = group.create_task(client.post("/api/uploads", content=slow()))
+            while not kept(client):
+                await turn()
+            await client.state.uploads.sweep()
+            go_on.set()
+            answer = await sending
+        assert answer.status_code == 201, answer.text
+        assert Path(answer.json()["source"]).read_bytes() == b"film to the end"
+
+
+@pytest.mark.parametrize("step", ["_create", "_settle"])
+async def test_a_disk_that_fails_at_either_end_is_told(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: Path) -> None:
+        raise OSError(5, os.strerror(5))
+
+    async with serve() as client:
+        monkeypatch.setattr(uploads, step, fail)
+        answer = await client.post("/api/uploads", content=b"film")
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (507, "no_space")
+        await until_none_is_kept(client)
+
+
+def test_each_ledger_has_uploads_of_its_own(tmp_path: Path) -> None:
+    one, two = (
+        uploads.folder_of(PipelineConfig.model_validate({"service": {"ledger": tmp_path / name}}))
+        for name in ("one.sqlite3", "two.sqlite3")
+    )
+    assert one != two

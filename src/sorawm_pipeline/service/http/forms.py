@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from email.message import Message
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FIELD = "video"
 LARGEST_HEADER = 8192
+BEFORE_FILE, BEFORE_FILE_S = 1 << 20, 60.0
+"""Bytes and seconds that may pass before the file begins."""
 
 
 class FormFile:
@@ -38,6 +41,7 @@ class FormFile:
         if kind != b"multipart/form-data" or not boundary:
             raise RequestError(415, "request", f"send a form with the file in its field `{FIELD}`")
         self._body = body
+        self._taken = 0
         self._part = _Part()
         try:
             self._parser = MultipartParser(boundary, self._part.callbacks())
@@ -48,11 +52,19 @@ class FormFile:
         """What the client calls the file; reads as far as that is told.
 
         Raises:
-            RequestError: there is no such field.
+            RequestError: there is no such field, or too much or too long nothing before it.
         """
-        while self._part.name is None:
-            if not await self._read():
-                raise RequestError(422, "request", f"the form holds no file in the field `{FIELD}`")
+        try:
+            async with asyncio.timeout(BEFORE_FILE_S):
+                while self._part.name is None:
+                    if self._taken > BEFORE_FILE:
+                        raise RequestError(413, "too_large", f"send the field `{FIELD}` first")
+                    if not await self._read():
+                        raise RequestError(
+                            422, "request", f"the form holds no file in the field `{FIELD}`"
+                        )
+        except TimeoutError:
+            raise RequestError(408, "slow", "the form's file did not come; send it again") from None
         return self._part.name
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -75,6 +87,7 @@ class FormFile:
         chunk = await anext(self._body, None)
         if chunk is None:
             return False
+        self._taken += len(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError as error:

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePath
@@ -20,9 +20,9 @@ from sorawm_pipeline.service.daemon import Daemon
 from sorawm_pipeline.service.http.problems import RequestError
 from sorawm_pipeline.service.jobs import UNDER_WAY, Job, JobState
 from sorawm_pipeline.service.ledger import Ledger
+from sorawm_pipeline.service.limits import ledger_path
 from sorawm_pipeline.service.names import VIDEO_SUFFIXES
 from sorawm_pipeline.service.threads import Desk
-from sorawm_pipeline.state import state_folder
 
 SILENCE_S = 60.0
 """Seconds without a byte after which an upload is given up."""
@@ -31,6 +31,8 @@ LOOK_BYTES = 64 << 20
 """Bytes between two looks at the room on the disk."""
 
 NAME_CHARACTERS = 60
+TOKEN_BYTES = 8
+OUR_NAME = re.compile(rf"[A-Za-z0-9_-]+-[0-9a-f]{{{2 * TOKEN_BYTES}}}(\.[a-z0-9]+)?")
 
 
 class Uploads:
@@ -42,12 +44,12 @@ class Uploads:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self.folder = folder_of(daemon.config)
-        self._under_way = 0
+        self._under_way: set[Path] = set()
 
     @property
     def under_way(self) -> int:
         """Uploads at this moment."""
-        return self._under_way
+        return len(self._under_way)
 
     async def take(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> Job:
         """Write an upload to disk and submit it.
@@ -64,19 +66,24 @@ class Uploads:
         most = self._daemon.config.service.upload_max
         if length is not None and length > most:
             raise _too_large(most)
-        with self._one_more():
-            token = secrets.token_hex(4)
-            place = self.folder / harmless(name, token)
-            temporary = self.folder / f"{TEMPORARY_PREFIX}upload-{token}"
+        token = secrets.token_hex(TOKEN_BYTES)
+        place = self.folder / harmless(name, token)
+        temporary = self.folder / f"{TEMPORARY_PREFIX}upload-{token}"
+        with self._one_more(temporary):
             desk = Desk("upload")
             try:
-                await self._write(desk, temporary, chunks, length or 0, most)
-                await desk.call(lambda: _settle(temporary, place))
+                try:
+                    await self._write(desk, temporary, chunks, length or 0, most)
+                    await desk.call(lambda: _settle(temporary, place))
+                except OSError as error:
+                    raise RequestError(
+                        507, "no_space", f"the upload cannot be kept: {error.strerror}"
+                    ) from error
                 return await self._submitted(desk, place)
             finally:
                 # Cancelled as well: an upload whose client went away leaves nothing.
                 try:
-                    await desk.call(lambda: temporary.unlink(missing_ok=True))
+                    await desk.call(lambda: _drop(temporary))
                 finally:
                     await desk.close()
 
@@ -93,22 +100,22 @@ class Uploads:
             await desk.close()
 
     async def sweep(self) -> None:
-        """Remove what uploads of an earlier daemon have left half-done."""
+        """Remove what uploads that are not under way have left half-done."""
         desk = Desk("uploads")
         try:
-            await desk.call(lambda: _sweep(self.folder))
+            await desk.call(lambda: _sweep(self.folder, self._under_way))
         finally:
             await desk.close()
 
     @contextmanager
-    def _one_more(self) -> Iterator[None]:
-        if self._under_way >= self._daemon.config.service.uploads_at_once:
+    def _one_more(self, temporary: Path) -> Iterator[None]:
+        if len(self._under_way) >= self._daemon.config.service.uploads_at_once:
             raise RequestError(503, "busy", "too many uploads at once; see service.uploads_at_once")
-        self._under_way += 1
+        self._under_way.add(temporary)
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._under_way.remove(temporary)
 
     async def _write(
         self, desk: Desk, place: Path, chunks: AsyncIterator[bytes], announced: int, most: int
@@ -139,10 +146,6 @@ class Uploads:
             if not taken:
                 raise RequestError(422, "empty", "the upload holds no bytes")
             await desk.call(lambda: os.fsync(file))
-        except OSError as error:
-            raise RequestError(
-                507, "no_space", f"the upload cannot be kept: {error.strerror}"
-            ) from error
         finally:
             await desk.call(lambda: os.close(file))
 
@@ -154,12 +157,13 @@ class Uploads:
         try:
             return await self._daemon.submit(place)
         except (PipelineError, asyncio.CancelledError):
-            await desk.call(lambda: place.unlink(missing_ok=True))
+            await desk.call(lambda: _drop(place))
             raise
 
 
 def folder_of(config: PipelineConfig) -> Path:
-    return (config.service.uploads or state_folder() / "uploads").absolute()
+    """Beside the ledger by default: what one ledger does not know may be another's."""
+    return (config.service.uploads or ledger_path(config).with_suffix(".uploads")).absolute()
 
 
 def harmless(name: str, token: str) -> str:
@@ -189,19 +193,30 @@ def _write_all(file: int, chunk: bytes) -> None:
 
 def _settle(temporary: Path, place: Path) -> None:
     temporary.rename(place)
-    folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError:
+        _drop(place)
+        raise
+
+
+def _drop(path: Path) -> None:
+    """Remove a file; one that will not go is left for `sweep` or `clear`."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _older(folder: Path, than: float) -> list[Path]:
+    """Files named by `harmless`: whatever else lies in the folder is somebody's own."""
     found = []
     with suppress(OSError):
         for path in folder.iterdir():
             with suppress(OSError):
-                if path.lstat().st_mtime < than:
+                if OUR_NAME.fullmatch(path.name) and path.lstat().st_mtime < than:
                     found.append(path)
     return found
 
@@ -211,6 +226,8 @@ def _forgettable(job: Job, before: float) -> bool:
     return not waiting and job.settled and (job.ended or job.created) < before
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path, under_way: Collection[Path]) -> None:
+    """Looked up file by file: an upload is under way before its file is there."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}upload-*"):
-        path.unlink(missing_ok=True)
+        if path not in under_way:
+            path.unlink(missing_ok=True)
