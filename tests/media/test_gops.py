@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +111,17 @@ def test_fragments_have_groups_as_well(tmp_path: Path) -> None:
     flags = "frag_keyframe+empty_moov"
     fragmented = remuxed(path, tmp_path / "fragments.mp4", flags)
     assert survey(probe(fragmented, LIMITS), LIMITS).packets == (10, 10, 10, 10)
+
+
+def test_pictures_shown_before_their_key_frame_join_the_group_before(tmp_path: Path) -> None:
+    common = ("preset", "ultrafast"), ("bf", "0"), ("g", "10"), ("x264-params", "scenecut=0")
+    source = Clip(frames=40, draw=scene, options=common).write(tmp_path / "clip.mp4")
+    leading = tmp_path / "leading.mp4"
+    with av.open(str(source)) as before, av.open(str(leading), "w") as after:
+        stream = after.add_stream_from_template(before.streams.video[0])
+        for number, packet in enumerate(p for p in before.demux(video=0) if p.size):
+            packet.stream, packet.time_base = stream, Fraction(1, 50)
+            packet.pts = 19 if number == 11 else 2 * number  # that is before the key frame's 20
+            packet.dts = 2 * number - 10
+            after.mux(packet)
+    assert survey(probe(leading, LIMITS), LIMITS).packets == (20, 10, 10)
