@@ -1,7 +1,7 @@
 """Peak memory of a long clip beside that of a short one of the same size.
 
     python bench/memory.py [--size 704x1280] [--depth 10] [--rate 30] [--frames 300 3000] [--seed]
-        [--output memory.json]
+        [--profile quality] [--output memory.json]
 
 Half an hour is `--size 256x144 --frames 300 54000`, ten hours of a slow camera
 `--size 256x144 --rate 1 --frames 300 36000`.
@@ -26,6 +26,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from sorawm_pipeline.config import PROFILES
 from sorawm_pipeline.demo import MARK_HEIGHT, MARK_WIDTH, blend, draw_mark
 from sorawm_pipeline.media.frame import Box
 
@@ -78,10 +79,11 @@ def seed_peak(clip: Path) -> int:
     return int(told.stdout.split()[-1])
 
 
-def clean(folder: Path, clip: Path) -> dict[str, object]:
+def clean(folder: Path, clip: Path, profile: str) -> dict[str, object]:
     yaml, report = folder / "pipeline.yaml", folder / f"{clip.stem}.json"
     yaml.write_text("")
     words = [yaml, clip, "--output", folder / "out", "--report", report, "--progress", "none"]
+    words += ["--profile", profile, "--overwrite"]
     command = [sys.executable, "-m", "sorawm_pipeline", "run", *map(str, words)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     result: dict[str, object] = json.loads(report.read_text())["clips"][0]
@@ -96,18 +98,20 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[300, 3000])
     parser.add_argument("--seed", action="store_true")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--profile", choices=PROFILES, default="balanced")
     arguments = parser.parse_args()
+    profile: str = arguments.profile
     width, height = map(int, arguments.size.split("x"))
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_clip(folder / "idle.mp4", 256, 256, 30)
-        idle = int(str(clean(folder, folder / "idle.mp4")["peak_rss_bytes"]))
+        idle = int(str(clean(folder, folder / "idle.mp4", profile)["peak_rss_bytes"]))
         print(f"idle, models loaded: {idle >> 20} MiB")
         for frames in arguments.frames:
             clip = folder / f"{frames}.mp4"
             write_clip(clip, width, height, frames, arguments.depth, arguments.rate)
-            report = clean(folder, clip)
+            report = clean(folder, clip, profile)
             rows.append(
                 {
                     "frames": frames,
@@ -129,6 +133,7 @@ def main() -> None:
             "size": arguments.size,
             "depth": arguments.depth,
             "rate": arguments.rate,
+            "profile": profile,
             "idle_rss_bytes": idle,
             "clips": rows,
             "seed_rss_bytes": seed,
