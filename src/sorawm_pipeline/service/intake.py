@@ -37,9 +37,6 @@ CHUNK = 500
 IDLE_S = 60.0
 """With nothing to look at for so long, the inspecting process is ended."""
 
-FATAL_LOOKS = 2
-"""Looks that a file may end the inspecting process in before it is given up."""
-
 log = get_logger(__name__)
 
 
@@ -168,7 +165,7 @@ class Intake:
         try:
             found = await self._inspector.inspect(ready.path, last=last)
         except DeviceError as error:
-            if error.kind == "device" or ready.looks < FATAL_LOOKS:
+            if error.kind == "device" or ready.looks < 1 + self.config.service.retries:
                 self.admission.again(ready, self._clock())
             else:
                 await self._give_up(ready, Failure(error.kind, error.message))
