@@ -42,7 +42,6 @@ from sorawm_pipeline.stages.decode import Decode
 from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
-from sorawm_pipeline.stages.splice import DECODER_PICTURES
 from sorawm_pipeline.stages.temporal import Temporal
 from sorawm_pipeline.state import state_folder
 from sorawm_pipeline.vision.regions import Regions
@@ -138,8 +137,7 @@ class ClipJob:
         inpainter = None
         if self.target is not None:
             inpainter = warm.inpainter(clip.layout)
-            held += Inpaint.held_for(inpainter) + window + self.settings.choice.delay
-            held += DECODER_PICTURES if self.settings.gops else 0
+            held += Inpaint.held_for(inpainter) + window + Encode.held_for(self.settings)
         room = room_for(clip, config, warm.detector.device, held)
         detect = Detect(
             clip,

@@ -64,6 +64,9 @@ LAMBDA_PER_QSCALE = 118
 """libav's global_quality is in these units (FF_QP2LAMBDA)."""
 
 
+VBV_S = 2
+"""Seconds over which bits are bounded."""
+
 FALLBACKS = ("h264", "hevc", "av1", "vp9", "ffv1")
 
 MUXER_OF_SUFFIX = {
@@ -180,10 +183,6 @@ def _muxer_codecs(muxer: str) -> frozenset[str]:
         return frozenset(container.supported_codecs)
 
 
-VBV_S = 2
-"""Seconds over which bits are bounded."""
-
-
 def options_for(
     choice: EncoderChoice, preset: str, crf: float | None, muxer: str, most: int | None = None
 ) -> dict[str, str]:
@@ -206,12 +205,10 @@ def options_for(
             bound = {"maxrate": str(most), "bufsize": str(VBV_S * most)} if most else {}
             return {"preset": preset} | quality | bound | no_pts
         case "libx265":
-            bounds = (
-                ""
-                if not most
-                else f":vbv-maxrate={most // 1000}:vbv-bufsize={VBV_S * most // 1000}"
-            )
-            return {"preset": preset, "x265-params": f"log-level=error{bounds}"} | quality
+            params = "log-level=error"
+            if most:
+                params += f":vbv-maxrate={most // 1000}:vbv-bufsize={VBV_S * most // 1000}"
+            return {"preset": preset, "x265-params": params} | quality
         case "libsvtav1":
             bound = {"svtav1-params": f"mbr={max(1, most // 1000)}"} if most else {}
             return {"preset": str(12 - effort)} | quality | bound

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.hardware.codecs import ENCODERS, CodecProbe, probe_codecs
-from sorawm_pipeline.media.encoders import PRESETS, EncoderChoice, keeps, pixel_format_for
+from sorawm_pipeline.media.encoders import (
+    LAMBDA_PER_QSCALE,
+    PRESETS,
+    EncoderChoice,
+    keeps,
+    pixel_format_for,
+)
 from sorawm_pipeline.media.planes import PixelLayout
 
 V4L2_BITRATE = "8M"
@@ -71,7 +77,11 @@ def hardware_options(encoder: str, preset: str, quality: float | None) -> dict[s
         case "videotoolbox":
             # its own scale is 1 to 100, the best; x264's 18 is about 65
             scale = max(1, round(100 - 2 * (quality or 0)))
-            return {"flags": "+qscale", "global_quality": str(118 * scale)} if whole else {}
+            return (
+                {"flags": "+qscale", "global_quality": str(LAMBDA_PER_QSCALE * scale)}
+                if whole
+                else {}
+            )
         case "v4l2m2m":
             return {"b": V4L2_BITRATE} if whole else {}
     return {}

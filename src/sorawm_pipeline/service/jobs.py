@@ -28,6 +28,9 @@ class JobState(StrEnum):
 UNDER_WAY = (JobState.RUNNING, JobState.STAGED)
 """States in which a worker or the publisher holds the job."""
 
+UNFINISHED = (JobState.WAITING, *UNDER_WAY)
+"""States that lead to others by themselves."""
+
 RETRYABLE = (
     JobState.QUARANTINED,
     JobState.SKIPPED,

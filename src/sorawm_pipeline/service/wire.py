@@ -112,8 +112,8 @@ class GpuProgress(Message):
     throttled: bool = False
 
 
-class WorkProgress(Message):
-    """How a worker's clip is doing, once a second.
+class Doing(Message):
+    """How a worker's clip is doing.
 
     Attributes:
         phase: `preparing` (models are loaded too), `cleaning`, `verifying`, `finishing`,
@@ -126,8 +126,7 @@ class WorkProgress(Message):
         rss, peak_rss: bytes of the worker process.
     """
 
-    kind: Literal["progress"] = "progress"
-    phase: str
+    phase: Text
     frames: int
     frames_expected: int | None
     fps: FiniteFloat
@@ -139,6 +138,12 @@ class WorkProgress(Message):
     rss: int
     peak_rss: int
     gpu: GpuProgress | None = None
+
+
+class WorkProgress(Doing):
+    """What a worker says about once a second."""
+
+    kind: Literal["progress"] = "progress"
 
     @property
     def moved(self) -> object:

@@ -36,7 +36,8 @@ from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.riff import count_packets
 from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of, titled
 from sorawm_pipeline.media.target import write_error
-from sorawm_pipeline.stages.splice import DECODER_PICTURES, Spliced, Splicer
+from sorawm_pipeline.stages.decode import DECODER_PICTURES
+from sorawm_pipeline.stages.splice import Spliced, Splicer
 
 IO_BYTES = 1 << 20
 GBR_MATRIX = 0
@@ -93,7 +94,7 @@ class Encode:
         self._target = target
         self._settings = settings
         self.max_cap = max_cap
-        self.held = settings.choice.delay + (DECODER_PICTURES if settings.gops else 0)
+        self.held = self.held_for(settings)
         self.encoder = settings.choice.encoder
         self._hardware = self.encoder in HARDWARE
         self.frames_encoded = 0
@@ -109,6 +110,11 @@ class Encode:
         self.spliced: Spliced | None = None
         self._format = pixel_format_for(settings.choice.encoder, clip.layout.name)
         self._to_yuv = clip.layout.rgb and self._format.startswith(("yuv", "nv"))
+
+    @staticmethod
+    def held_for(settings: EncodeSettings) -> int:
+        """Frames that wait inside, at most; a second decoder catches up where groups are copied."""
+        return settings.choice.delay + (DECODER_PICTURES if settings.gops else 0)
 
     def cap(self) -> int:
         return self.max_cap

@@ -32,9 +32,6 @@ from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.side_streams import AnyPacket
 from sorawm_pipeline.media.source_packets import SourcePackets
 
-DECODER_PICTURES = 17
-"""Most pictures that the second decoder keeps while it catches up with a change."""
-
 
 @dataclass(slots=True)
 class Spliced:

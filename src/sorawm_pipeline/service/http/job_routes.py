@@ -13,9 +13,8 @@ from sorawm_pipeline.service.http import files
 from sorawm_pipeline.service.http.problems import RequestError
 from sorawm_pipeline.service.http.state import Served
 from sorawm_pipeline.service.http.views import JobDetail, JobList, JobView
-from sorawm_pipeline.service.jobs import UNDER_WAY, Job, JobState
+from sorawm_pipeline.service.jobs import UNDER_WAY, UNFINISHED, Job, JobState
 
-CANCELLABLE = (JobState.WAITING, *UNDER_WAY)
 LARGEST_ID = (1 << 63) - 1
 PAGE, LARGEST_PAGE = 50, 500
 
@@ -87,7 +86,7 @@ async def show_job(served: Served, number: Number) -> JobDetail:
 async def cancel(served: Served, number: Number) -> JobView:
     """Take it off the queue, or stop its attempt; an event tells when that has ended."""
     job = await served.job(number)
-    if job.state in CANCELLABLE:  # a worker may still hold one that has just ended
+    if job.state in UNFINISHED:  # a worker may still hold one that has just ended
         job = await served.daemon.cancel(number)
     if job.state not in (JobState.CANCELLED, *UNDER_WAY):
         raise RequestError(409, "state", f"job {number} is {job.state} and cannot be cancelled")

@@ -11,7 +11,7 @@ from sorawm_pipeline.service.http import files
 from sorawm_pipeline.service.http.forms import FIELD, FormFile
 from sorawm_pipeline.service.http.problems import RequestError
 from sorawm_pipeline.service.http.state import Served, State
-from sorawm_pipeline.service.jobs import UNDER_WAY, Job, JobState
+from sorawm_pipeline.service.jobs import UNFINISHED, Job, JobState
 
 FORM: dict[str, Any] = {
     "requestBody": {
@@ -84,7 +84,7 @@ async def _original(served: State, number: int) -> Job:
 def _progress(served: State, job: Job) -> tuple[str, int]:
     if job.state is JobState.DONE:
         return "FINISHED", 100
-    if job.state is not JobState.WAITING and job.state not in UNDER_WAY:
+    if job.state not in UNFINISHED:
         return "ERROR", 0
     for slot in served.daemon.status().slots:
         progress = slot.progress

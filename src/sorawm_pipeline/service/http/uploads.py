@@ -18,7 +18,7 @@ from sorawm_pipeline.media.target import TEMPORARY_PREFIX
 from sorawm_pipeline.service import space
 from sorawm_pipeline.service.daemon import Daemon
 from sorawm_pipeline.service.http.problems import RequestError
-from sorawm_pipeline.service.jobs import UNDER_WAY, Job, JobState
+from sorawm_pipeline.service.jobs import UNFINISHED, Job
 from sorawm_pipeline.service.ledger import Ledger
 from sorawm_pipeline.service.limits import ledger_path
 from sorawm_pipeline.service.names import VIDEO_SUFFIXES
@@ -222,8 +222,7 @@ def _older(folder: Path, than: float) -> list[Path]:
 
 
 def _forgettable(job: Job, before: float) -> bool:
-    waiting = job.state is JobState.WAITING or job.state in UNDER_WAY
-    return not waiting and job.settled and (job.ended or job.created) < before
+    return job.state not in UNFINISHED and job.settled and (job.ended or job.created) < before
 
 
 def _sweep(folder: Path, under_way: Collection[Path]) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from sorawm_pipeline.report import Text
 from sorawm_pipeline.service.daemon import SlotStatus
 from sorawm_pipeline.service.jobs import Attempt, Failure, Job
-from sorawm_pipeline.service.wire import GpuProgress, QueueProgress, StageProgress, WorkProgress
+from sorawm_pipeline.service.wire import Doing, WorkProgress
 
 
 class FailureView(BaseModel):
@@ -95,22 +95,10 @@ class JobList(BaseModel):
     next: int | None
 
 
-class ProgressView(BaseModel):
-    """How a worker's clip is doing; see `service.wire.WorkProgress`."""
+class ProgressView(Doing):
+    """How a worker's clip is doing, and how long it will take at this rate; null: not known."""
 
-    phase: Text
-    frames: int
-    frames_expected: int | None
-    fps: float
     eta_s: float | None
-    stages: dict[str, StageProgress]
-    queues: dict[str, QueueProgress]
-    batch_caps: dict[str, int]
-    live_frames: int
-    live_bound: int
-    rss: int
-    peak_rss: int
-    gpu: GpuProgress | None
 
     @classmethod
     def of(cls, progress: WorkProgress) -> ProgressView:
