@@ -229,8 +229,26 @@ def test_a_place_whose_mark_has_gone_is_let_go(clip: ClipInfo) -> None:
     places = Places(clip)
     frames = [frame(n, texture(), [MARK] if n == 1 else []) for n in range(3)]
     done = Inpaint(clip, MembraneInpainter(), BatchCap(4, start=4), margin=2).process(frames)
-    for number, one in enumerate(done):
-        places.see(one, done[number - 1] if number else None)
+    places.see(done[0], None)
+    places.see(done[1], done[0])
     assert places.open
-    places.settle(done)
+    places.see(done[2], done[1])
     assert not places.open
+    places.settle(done[:2])
+    assert places._places == []
+
+
+def test_a_run_of_marks_knows_nothing_of_the_runs_before_it(clip: ClipInfo) -> None:
+    marked = {*range(3, 20), *range(22, 40), *range(41, 48)}
+
+    def restored(first: int) -> dict[int, np.ndarray]:
+        frames = [
+            frame(n, np.roll(texture(), n, 1), [MARK] if n in marked else [])
+            for n in range(first, 50)
+        ]
+        return {one.index: luma_after(one, clip) for one in walked(clip, frames, 12)}
+
+    whole = restored(0)
+    for first in (2, 20, 21, 40):
+        part = restored(first)
+        assert all(np.array_equal(part[index], whole[index]) for index in part)

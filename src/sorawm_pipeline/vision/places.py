@@ -65,6 +65,11 @@ class _Place:
     due: Movement = field(default_factory=standing)
     closed: bool = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether its mark is still there, or a frame that held it is not settled yet."""
+        return not self.closed or any(moment.patch is not None for moment in self.moments)
+
     def way_to(self, here: Sight, there: Sight) -> Movement | None:
         """The movement from the next sight to the estimate; None as long as it is too little."""
         self.last = moved(here, there, self.last)
@@ -85,8 +90,8 @@ class Places:
 
     @property
     def open(self) -> bool:
-        """Whether any frame seen so far still waits to be settled."""
-        return bool(self._places)
+        """Whether frames to come may say more about those seen so far."""
+        return any(not place.closed for place in self._places)
 
     def clear(self) -> None:
         self._places.clear()
@@ -137,7 +142,7 @@ class Places:
                 if number:
                     ahead = self._back(moment, place.moments[number - 1], ahead)
             place.moments = [moment for moment in place.moments if moment.index > last]
-        self._places = [place for place in self._places if place.moments or not place.closed]
+        self._places = [place for place in self._places if place.waits]
 
     def _follow(self, place: _Place, frame: Frame, at: int | None) -> None:
         """Filter a place forward to its next frame."""

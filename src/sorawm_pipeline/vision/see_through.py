@@ -81,9 +81,6 @@ shows that the plate is still there, and the sides that must show it."""
 SUREST = 1.0
 """Least variance, in squared 8-bit steps, that a covered sample is given."""
 
-FORGOTTEN = 300
-"""Frames after which a place without a mark is forgotten."""
-
 
 class Network(Protocol):
     """One of the two networks: (n, channels, h, w) float32 to (n, outputs, h, w)."""
@@ -241,15 +238,16 @@ class SeeThrough:
         places = dict(self._places)
 
         def filled(box: Box, same: Sequence[Region]) -> list[Patch]:
-            patches, places[box] = self._filled(self._places.get(box), same)
+            before = self._places.get(box)
+            if before is not None and before.last + 1 != same[0].index:
+                before = None  # a run knows nothing of those before it, so it can be done alone
+            patches, places[box] = self._filled(before, same)
             return patches
 
         patches = in_groups(regions, lambda region: region.hole.box, filled)
         newest = max((region.index for region in regions), default=0)
         # Only now: whoever runs out of memory above is asked again.
-        self._places = {
-            box: place for box, place in places.items() if newest - place.last <= FORGOTTEN
-        }
+        self._places = {box: place for box, place in places.items() if place.last == newest}
         return patches
 
     def _filled(

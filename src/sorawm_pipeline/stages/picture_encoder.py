@@ -1,0 +1,172 @@
+"""How the main picture is encoded: the encoder's stream, and frames as it wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from av.container import OutputContainer
+from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+
+from sorawm_pipeline.media.clip import ClipInfo, Colour
+from sorawm_pipeline.media.encoders import (
+    BY_QUANTISER,
+    LAMBDA_PER_QSCALE,
+    EncoderChoice,
+    nominal_rate,
+    options_for,
+    pixel_format_for,
+)
+from sorawm_pipeline.media.extras import BESIDE
+from sorawm_pipeline.media.frame import Frame
+from sorawm_pipeline.media.frame_clock import COUNTERS, FrameClock, steady_rate
+from sorawm_pipeline.media.gops import Gops
+from sorawm_pipeline.media.hardware_encoders import HARDWARE, hardware_options
+from sorawm_pipeline.media.patch import paste
+from sorawm_pipeline.media.side_streams import AnyPacket, titled
+
+GBR_MATRIX = 0
+UNTRUE_TAGS = {"encoder", BESIDE}
+"""What a source's stream says of itself and a result's does not: its encoder, a second part."""
+FRAME_DURATION = 1 << 8
+"""libav's AV_CODEC_FLAG_FRAME_DURATION: frames say how long they last, and packets shall too."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """How to encode.
+
+    Attributes:
+        choice: codec and encoder.
+        muxer: libav's name of the output format.
+        preset: one of `encoders.PRESETS`.
+        crf: constant quality; None for the codec's own default.
+        bitrate: bits per second in place of a constant quality.
+        most: bits per second that a constant quality may take; None: as many as it wants.
+        tags: container metadata to write beside the source's own.
+        gops: the source's groups of pictures, of which those without a change are copied; None
+            where all are to be encoded.
+    """
+
+    choice: EncoderChoice
+    muxer: str
+    preset: str
+    crf: float | None = None
+    bitrate: int | None = None
+    most: int | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    gops: Gops | None = None
+
+    @property
+    def hardware(self) -> bool:
+        return self.choice.encoder in HARDWARE
+
+
+class PictureEncoder:
+    """Adds streams that encode as told, and readies frames for them. Use on one thread."""
+
+    def __init__(self, clip: ClipInfo, settings: EncodeSettings) -> None:
+        self._clip = clip
+        self._settings = settings
+        self._clock: FrameClock | None = None
+        self.pixel_format = pixel_format_for(settings.choice.encoder, clip.layout.name)
+        self._to_yuv = clip.layout.rgb and self.pixel_format.startswith(("yuv", "nv"))
+
+    def add_stream(self, output: OutputContainer, metadata: Mapping[str, str]) -> VideoStream:
+        """A stream with an encoder that is not opened yet; `metadata` are the source's tags."""
+        clip, settings = self._clip, self._settings
+        crf: float | None = settings.choice.crf if settings.crf is None else settings.crf
+        if settings.bitrate is not None:
+            crf = None
+        options = self._options(crf)
+        if clip.height % clip.layout.step_y:
+            options.pop("slices", None)  # FFV1's end on whole rows of chroma
+        stream = output.add_stream(
+            settings.choice.encoder,
+            rate=nominal_rate(clip.average_rate),
+            options=options,
+        )
+        assert isinstance(stream, VideoStream)
+        stream.metadata.update(true_tags(metadata))
+        context = stream.codec_context
+        context.width, context.height = clip.width, clip.height
+        context.pix_fmt = self.pixel_format
+        context.time_base = clip.time_base
+        if settings.choice.encoder in COUNTERS:
+            rate = steady_rate(settings.choice.encoder, nominal_rate(clip.average_rate))
+            self._clock = FrameClock(rate, clip.time_base)
+            context.framerate, context.time_base = rate, self._clock.time_base
+        stream.time_base = clip.time_base
+        context.thread_count = 0
+        context.flags |= FRAME_DURATION
+        colour = self._colour()
+        context.color_primaries = colour.primaries
+        context.color_trc = colour.transfer
+        context.colorspace = colour.matrix
+        context.color_range = colour.range
+        clip.extras.tell(settings.choice.encoder, context, context.options)
+        if settings.bitrate is not None:
+            context.bit_rate = settings.bitrate
+        elif settings.choice.codec in BY_QUANTISER and crf is not None:
+            context.qscale = True
+            context.qmin = context.qmax = max(1, round(crf))
+            context.global_quality = max(1, round(crf)) * LAMBDA_PER_QSCALE
+        if clip.sample_aspect_tagged is not None:
+            stream.sample_aspect_ratio = clip.sample_aspect_tagged
+            context.sample_aspect_ratio = clip.sample_aspect_tagged
+        if settings.choice.codec == "hevc" and settings.muxer in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # some players refuse the other one, hev1
+        if clip.display_matrix is not None:
+            matrix = memoryview(clip.display_matrix).cast("i")
+            stream.set_display_matrix(list(matrix[:9]))
+        return stream
+
+    def prepared(self, frame: Frame) -> VideoFrame:
+        """The picture as the encoder wants it, patches pasted."""
+        picture = frame.picture
+        paste(picture, frame.patches, self._clip.layout)
+        if self._to_yuv:
+            picture = picture.reformat(
+                format=self.pixel_format,
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+            )
+        elif self.pixel_format != self._clip.layout.name:
+            picture = picture.reformat(format=self.pixel_format)
+        picture.pts = frame.pts
+        picture.duration = frame.duration
+        picture.time_base = self._clip.time_base
+        if self._clock is not None:
+            self._clock.number(picture)
+        picture.pict_type = PictureType.NONE  # the encoder chooses, not the source
+        return picture
+
+    def restored(self, packet: AnyPacket) -> AnyPacket:
+        """A packet with its true times, where the encoder knows of a steady rate only."""
+        if self._clock is not None:
+            self._clock.restore(packet)
+        return packet
+
+    def _options(self, crf: float | None) -> dict[str, str]:
+        settings = self._settings
+        if settings.hardware:
+            return hardware_options(settings.choice.encoder, settings.preset, crf)
+        return options_for(settings.choice, settings.preset, crf, settings.muxer, settings.most)
+
+    def _colour(self) -> Colour:
+        """The tags to write: the source's, but for what lies in the kind of picture itself."""
+        colour = self._clip.colour
+        if self._to_yuv:
+            return Colour(
+                colour.primaries, colour.transfer, Colorspace.ITU709, int(ColorRange.MPEG)
+            )
+        if self._clip.layout.rgb:
+            return Colour(colour.primaries, colour.transfer, GBR_MATRIX, colour.range)
+        return colour
+
+
+def true_tags(source: Mapping[str, str]) -> dict[str, str]:
+    """What a source's stream says of itself that is true of the result's as well."""
+    return {k: v for k, v in titled(source).items() if k.lower() not in UNTRUE_TAGS}
