@@ -19,7 +19,7 @@ from sorawm_pipeline.media.hardware_encoders import HARDWARE, hardware_choice, h
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.planes import PixelLayout, layout_of
 from sorawm_pipeline.report import ClipReport, EncoderReport
-from sorawm_pipeline.stages import encode
+from sorawm_pipeline.stages import encode, picture_encoder
 from tests.clips import Clip, packets, times
 
 MakeClip = Callable[[str, Clip], Path]
@@ -112,9 +112,9 @@ async def test_an_encoder_that_dies_in_mid_clip_loses_no_frame(
         return coded(self, picture)
 
     monkeypatch.setattr(job, "hardware_choice", stand_in)
-    monkeypatch.setattr(encode, "HARDWARE", {"libx264"})
+    monkeypatch.setattr(picture_encoder, "HARDWARE", {"libx264"})
     monkeypatch.setattr(clip_run, "HARDWARE", set())
-    monkeypatch.setattr(encode, "hardware_options", lambda *_: {"preset": "ultrafast"})
+    monkeypatch.setattr(picture_encoder, "hardware_options", lambda *_: {"preset": "ultrafast"})
     monkeypatch.setattr(encode.Encode, "_coded", dying)
     monkeypatch.setattr(job, "survey", _not_surveyed)
     source = make_clip("clip.mp4", Clip(FRAMES, audio=True))
