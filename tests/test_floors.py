@@ -9,11 +9,22 @@ import sorawm_pipeline
 
 ROOT = Path(sorawm_pipeline.__file__).parent
 FLOORS = {
-    1: ("errors", "report", "logs", "native_log", "state", "hardware"),
+    1: ("errors", "report", "logs", "native_log", "state", "snapshot", "hardware"),
     2: ("config", "config_sections", "config_keys", "marked_yaml", "media", "engine", "models"),
     3: ("vision",),
     4: ("stages", "learn"),
-    5: ("budget", "readings", "warm", "job", "clip_run", "pipeline", "preview", "doctor"),
+    5: (
+        "budget",
+        "readings",
+        "warm",
+        "job",
+        "walks",
+        "segments",
+        "clip_run",
+        "pipeline",
+        "preview",
+        "doctor",
+    ),
     6: ("plan", "batch", "compat", "service"),
     7: ("console", "demo", "cli", "__main__"),
 }

@@ -5,36 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from sorawm_pipeline.config import PipelineConfig
-from sorawm_pipeline.engine import Corridor, CorridorSnapshot, Owner, OwnerThread
+from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.errors import PipelineError, StageError
-from sorawm_pipeline.hardware.gpu import Gpu
 from sorawm_pipeline.hardware.memory import peak_rss
-from sorawm_pipeline.job import ClipJob, Stages, mark_reports
+from sorawm_pipeline.job import ClipJob, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
 from sorawm_pipeline.media.frame import Mark
 from sorawm_pipeline.media.hardware_encoders import HARDWARE
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.provenance import ProvenanceReport
-from sorawm_pipeline.readings import Reading, no_gpu, told
+from sorawm_pipeline.readings import Reading, told
 from sorawm_pipeline.report import (
     ClipReport,
-    DecoderReport,
-    DetectorReport,
     DetectReport,
     EncoderReport,
     ErrorReport,
     FramesReport,
-    InpainterReport,
-    LiveReport,
     MarkReport,
-    QueueReport,
-    SpliceReport,
-    StageReport,
     Status,
     TriedEncoder,
     VerifyReport,
@@ -44,9 +36,9 @@ from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.decode import HardwareDecoderError
 from sorawm_pipeline.stages.encode import Encode, HardwareEncoderError
-from sorawm_pipeline.vision.detector import Detector, NoDetector
 from sorawm_pipeline.vision.tracks import Marks
-from sorawm_pipeline.warm import Lent, WarmDetectors
+from sorawm_pipeline.walks import CorridorWalk, Walk
+from sorawm_pipeline.warm import WarmDetectors
 
 PROGRESS_INTERVAL_S = 0.1
 log = get_logger(__name__)
@@ -91,14 +83,12 @@ class ClipRun:
         self._started = time.perf_counter()
         self._startup_s = 0.0
         self._told = 0.0
-        self._stages: Stages
-        self._corridor: Corridor | None = None
-        self._detector: Detector | NoDetector | None = None
+        self._walk: Walk | None = None
+        self._collected: Collect
         self._verification: VerifyReport | None = None
         self._sealed: ProvenanceReport | None = None
         self._phase = "preparing"
         self._again: ClipRun | None = None
-        self._gpu: Callable[[], Gpu | None] = no_gpu
 
     async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
         """Clean the clip and publish the result.
@@ -108,11 +98,12 @@ class ClipRun:
         """
         async with self._thread() as thread:
             await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
-            await self._walk(detectors, thread)
+            await self._walked(detectors, thread)
             if self._config.verify:
                 await self._verify(detectors, thread)
             self._phase = "finishing"
-            self._sealed = await thread.call(self._job.seal, self._stages)
+            assert self._walk is not None
+            self._sealed = await thread.call(self._job.seal, self._walk.runs)
             await thread.call(self._job.publish)
             report = self.report("done")
             self._log_done(report)
@@ -127,7 +118,7 @@ class ClipRun:
         log.info("marks are left; cleaning once more", frames=len(left))
         self._job.left = left
         await thread.call(self._job.discard)
-        await self._walk(detectors, thread)
+        await self._walked(detectors, thread)
         _, marks = await self._residual(detectors)
         self._verification = VerifyReport(
             residual_frames=len(left), repaired=True, residual_marks=marks
@@ -153,22 +144,24 @@ class ClipRun:
             for mark in frame.marks:
                 box = display.to_stored_box(mark.box, shown)
                 left.setdefault(frame.index, []).append(Mark(box, mark.confidence, filled=True))
-        return left, mark_reports(again._job.clip, again._stages.detect.runs.all())
+        assert again._walk is not None
+        return left, mark_reports(again._job.clip, again._walk.runs.all())
 
     async def look(self, detectors: WarmDetectors) -> DetectReport:
         """Find the clip's marks; nothing is written. Raises as `clean`."""
         async with self._thread() as thread:
             await thread.call(partial(self._job.prepare, None, overwrite=False))
-            await self._walk(detectors, thread)
-        stages = self._stages
-        assert isinstance(stages.last, Collect)
+            await self._walked(detectors, thread)
+        assert self._walk is not None
+        detector = self._walk.part().detector
+        assert detector is not None
         display = self._job.clip.display
         return DetectReport(
             input=str(self._source),
             width=display.shown_width,
             height=display.shown_height,
-            frames_inferred=stages.detect.frames_inferred,
-            frames=tuple(stages.last.frames),
+            frames_inferred=detector.frames_inferred,
+            frames=tuple(self._collected.frames),
         )
 
     @asynccontextmanager
@@ -191,43 +184,37 @@ class ClipRun:
                 finally:
                     await thread.stop()
 
-    async def _walk(self, detectors: WarmDetectors, thread: Owner) -> None:
+    async def _walked(self, detectors: WarmDetectors, thread: Owner) -> None:
+        """Bring the clip to the unpublished file; begin again in a plainer way where need be."""
         try:
             await self._walk_once(detectors, thread)
         except HardwareEncoderError as error:
             log.warning("encoding goes on in software", reason=error.message)
             await thread.call(self._job.encode_in_software, error.message)
-            await self._walk(detectors, thread)
+            await self._walked(detectors, thread)
         except HardwareDecoderError as error:
             log.warning("decoding goes on in software", reason=error.message)
             await thread.call(self._job.decode_in_software, error.message)
-            await self._walk(detectors, thread)
+            await self._walked(detectors, thread)
         except StageError as error:
             if not isinstance(error.__cause__, Unfit):
                 raise
             log.info("packets cannot be copied; all is encoded", reason=str(error.__cause__))
             await thread.call(self._job.encode_all, str(error.__cause__))
-            await self._walk(detectors, thread)
+            await self._walked(detectors, thread)
 
     async def _walk_once(self, detectors: WarmDetectors, thread: Owner) -> None:
         self._log_opened()
         asked = time.perf_counter()
         async with detectors.borrow() as warm:
-            stages = self._stages = await thread.call(self._job.stages, warm)
+            stages = await thread.call(self._job.stages, warm)
             self._startup_s += time.perf_counter() - asked
-            self._detector, self._gpu = warm.detector, warm.gpu
             self._phase = "cleaning"
-            corridor = self._corridor = Corridor(
-                stages.decode,
-                stages.after_decode,
-                capacity=stages.capacities,
-                thread_factory=lambda name: (
-                    Lent(warm.owner) if name == stages.detect.name else OwnerThread(name)
-                ),
-                on_consumed=self._tell,
-            )
+            if isinstance(stages.last, Collect):
+                self._collected = stages.last
+            self._walk = walk = CorridorWalk(self._job, stages, warm, self._tell)
             with told(self.reading):
-                await corridor.run()
+                await walk.run()
 
     def _log_opened(self) -> None:
         clip = self._job.clip
@@ -245,12 +232,12 @@ class ClipRun:
         return time.perf_counter() - self._started - self._startup_s
 
     def _tell(self, frames: int) -> None:
-        assert self._corridor is not None
+        assert self._walk is not None
         now = time.perf_counter()
         if self._on_progress is None or now - self._told < PROGRESS_INTERVAL_S:
             return
         self._told = now
-        busy = {name: stage.busy_s for name, stage in self._corridor.snapshot().stages.items()}
+        busy = {name: stage.busy_s for name, stage in self._walk.corridor.stages.items()}
         expected = self._job.clip.frames_claimed or None
         fps = frames / self._wall_s
         left = (expected - frames) / fps if expected and expected >= frames else None
@@ -261,17 +248,17 @@ class ClipRun:
         """How it is doing at this moment."""
         if self._again is not None:
             return replace(self._again.reading(), phase="verifying")
-        if self._corridor is None:
+        walk = self._walk
+        if walk is None:
             return Reading(self._phase)
-        corridor = self._corridor.snapshot()
         return Reading(
             phase=self._phase,
-            frames=corridor.consumed,
+            frames=walk.consumed,
             frames_expected=self._job.clip.frames_claimed or None,
-            fps=corridor.consumed / max(self._wall_s, 1e-9),
-            corridor=corridor,
-            batch_caps={stage.name: stage.cap() for stage in self._stages.after_decode},
-            gpu=self._gpu(),
+            fps=walk.consumed / max(self._wall_s, 1e-9),
+            corridor=walk.corridor,
+            batch_caps=walk.batch_caps,
+            gpu=walk.gpu(),
         )
 
     def report(self, status: Status, error: PipelineError | None = None) -> ClipReport:
@@ -284,66 +271,37 @@ class ClipRun:
             wall_s=self._wall_s,
             peak_rss_bytes=peak_rss(),
         )
-        if self._corridor is not None:
-            report = report.model_copy(update=self._measured(self._corridor.snapshot()))
+        if self._walk is not None:
+            report = report.model_copy(update=self._measured(self._walk))
         if self._sealed is not None and status == "done":
             report = report.model_copy(update=self._published(self._sealed))
         return report
 
-    def _measured(self, snapshot: CorridorSnapshot) -> dict[str, object]:
-        stages, job = self._stages, self._job
-        assert self._detector is not None
-        encoded = stages.last.frames_encoded if isinstance(stages.last, Encode) else 0
-        runs = stages.detect.runs
+    def _measured(self, walk: Walk) -> dict[str, object]:
+        job, part = self._job, walk.part()
+        encoder = None
+        if job.target is not None:
+            encoder = EncoderReport(
+                codec=job.settings.choice.encoder,
+                hardware=job.settings.choice.encoder in HARDWARE,
+                tried=tuple(TriedEncoder(codec=name, error=why) for name, why in job.tried),
+                left_out=tuple(walk.left_out),
+                splice=walk.splice,
+            )
         return {
             "frames": FramesReport(
-                decoded=snapshot.stages[stages.decode.name].items,
-                encoded=encoded,
-                marked=runs.marked_frames,
+                decoded=part.decoded, encoded=part.encoded, marked=walk.runs.marked_frames
             ),
-            "fps": encoded / self._wall_s,
-            "decoder": DecoderReport(
-                device=job.accelerator,
-                tried=tuple(TriedEncoder(codec=name, error=why) for name, why in job.devices_tried),
-            ),
-            "detector": DetectorReport(
-                frames_inferred=stages.detect.frames_inferred,
-                runtime=self._detector.runtime,
-                device=self._detector.device,
-                weights_sha256=self._detector.weights_sha256,
-                fallback=self._detector.fallback,
-            ),
-            "inpainter": InpainterReport(
-                method=self._config.inpaint.method, runtime="none", device="cpu"
-            )
-            if stages.inpainter is None
-            else InpainterReport(
-                method=stages.inpainter.method,
-                runtime=stages.inpainter.runtime,
-                device=stages.inpainter.device,
-                precision=getattr(stages.inpainter, "precision", None),
-                weights_sha256=stages.inpainter.weights_sha256,
-                fallback=getattr(stages.inpainter, "fallback", None),
-            ),
-            "encoder": EncoderReport(
-                codec=stages.last.encoder,
-                hardware=stages.last.encoder in HARDWARE,
-                tried=tuple(TriedEncoder(codec=name, error=why) for name, why in job.tried),
-                left_out=tuple(stages.last.streams_left_out),
-                splice=_splice_report(stages.last, job.whole),
-            )
-            if isinstance(stages.last, Encode)
-            else None,
-            "marks": mark_reports(job.clip, runs.all()),
-            "stages": {
-                name: StageReport(**asdict(stage)) for name, stage in snapshot.stages.items()
-            },
-            "queues": {
-                name: QueueReport(capacity=queue.capacity, peak=queue.peak)
-                for name, queue in snapshot.queues.items()
-            },
+            "fps": part.encoded / self._wall_s,
+            "decoder": part.decoder,
+            "detector": part.detector,
+            "inpainter": part.inpainter,
+            "encoder": encoder,
+            "marks": mark_reports(job.clip, walk.runs.all()),
+            "stages": part.stages,
+            "queues": part.queues,
             "verification": self._verification,
-            "live_frames": LiveReport(bound=snapshot.live.bound, peak=snapshot.live.peak),
+            "live_frames": part.live_frames,
         }
 
     def _published(self, sealed: ProvenanceReport) -> dict[str, object]:
@@ -363,11 +321,11 @@ class ClipRun:
         }
 
     def _log_done(self, report: ClipReport) -> None:
-        assert isinstance(self._stages.last, Encode)
+        assert self._walk is not None
         for name, stage in report.stages.items():
             log.debug("stage", stage=name, **stage.model_dump())
-        for left_out in self._stages.last.streams_left_out:
-            log.warning("not carried over", stage=self._stages.last.name, what=left_out)
+        for left_out in self._walk.left_out:
+            log.warning("not carried over", stage=Encode.name, what=left_out)
         if self._sealed is not None and self._sealed.note:
             log.info("provenance", note=self._sealed.note)
         log.info(
@@ -377,15 +335,6 @@ class ClipRun:
             marked=report.frames.marked,
             fps=round(report.fps, 1),
         )
-
-
-def _splice_report(encode: Encode, reason: str | None) -> SpliceReport:
-    done = encode.spliced
-    if done is None:
-        return SpliceReport(reason=reason)
-    return SpliceReport(
-        gops=done.gops, copied_gops=done.copied_gops, copied_frames=done.copied_frames
-    )
 
 
 def _log_failed(error: PipelineError) -> None:

@@ -46,7 +46,7 @@ from sorawm_pipeline.stages.temporal import Temporal
 from sorawm_pipeline.state import state_folder
 from sorawm_pipeline.vision.regions import Regions
 from sorawm_pipeline.vision.restore import Inpainter
-from sorawm_pipeline.vision.runs import Run
+from sorawm_pipeline.vision.runs import Run, Runs
 from sorawm_pipeline.vision.tracks import Marks
 from sorawm_pipeline.warm import WarmDetector
 
@@ -167,14 +167,13 @@ class ClipJob:
         memory = AHEAD_BYTES if budget is None else min(AHEAD_BYTES, budget // 6)
         return min(wanted, max(LEAST_AHEAD, memory // frame_bytes(self.clip)))
 
-    def seal(self, stages: Stages) -> ProvenanceReport:
+    def seal(self, runs: Runs) -> ProvenanceReport:
         """Say in the finished file, and beside it where it cannot, what it is; sign it.
 
         Raises:
             OutputError: the disk refuses.
         """
         assert self.target is not None
-        runs = stages.detect.runs
         origin = self._stated_origin(runs.all())
         changed = runs.marked_frames if self.removes else 0
         concluded = "; origin concluded from a visible mark" if origin != self.origin else ""

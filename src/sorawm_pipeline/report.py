@@ -156,6 +156,15 @@ class StageReport(_Model):
     wait_in_s: Seconds = 0.0
     wait_out_s: Seconds = 0.0
 
+    def plus(self, other: StageReport) -> StageReport:
+        return StageReport(
+            items=self.items + other.items,
+            batches=self.batches + other.batches,
+            busy_s=self.busy_s + other.busy_s,
+            wait_in_s=self.wait_in_s + other.wait_in_s,
+            wait_out_s=self.wait_out_s + other.wait_out_s,
+        )
+
 
 class QueueReport(_Model):
     """A queue between two stages; `peak` near `capacity` means the stage behind it is slower."""
@@ -169,6 +178,53 @@ class LiveReport(_Model):
 
     bound: Count
     peak: Count
+
+
+class PartReport(_Model):
+    """What corridors did for a clip, or for a part of it; `decoded` counts frames read."""
+
+    decoded: Count = 0
+    encoded: Count = 0
+    decoder: DecoderReport | None = None
+    detector: DetectorReport | None = None
+    inpainter: InpainterReport | None = None
+    stages: dict[str, StageReport] = {}
+    queues: dict[str, QueueReport] = {}
+    live_frames: LiveReport = LiveReport(bound=0, peak=0)
+
+    def with_part(self, other: PartReport) -> PartReport:
+        """Both together: what was done is added up, of what was filled the fullest is told."""
+        stages, queues = dict(self.stages), dict(self.queues)
+        for name, stage in other.stages.items():
+            stages[name] = stages[name].plus(stage) if name in stages else stage
+        for name, queue in other.queues.items():
+            known = queues.get(name)
+            queues[name] = queue if known is None or known.peak < queue.peak else known
+        return PartReport(
+            decoded=self.decoded + other.decoded,
+            encoded=self.encoded + other.encoded,
+            decoder=other.decoder or self.decoder,
+            detector=other.detector or self.detector,
+            inpainter=other.inpainter or self.inpainter,
+            stages=stages,
+            queues=queues,
+            live_frames=max(self.live_frames, other.live_frames, key=lambda live: live.peak),
+        )
+
+
+class PiecesReport(_Model):
+    """How a clip was done in pieces.
+
+    `found` and `restored` count the pieces of each kind done in this run; `reused` those of either
+    kind that an earlier one had done. `reason` says why it was done in one go, if it was long
+    enough for pieces.
+    """
+
+    pieces: Count = 0
+    found: Count = 0
+    restored: Count = 0
+    reused: Count = 0
+    reason: Text | None = None
 
 
 class ProvenanceReport(_Model):

@@ -16,11 +16,13 @@ from av.codec.codec import find_best_pix_fmt_of_list
 from sorawm_pipeline.config_sections import Preset
 from sorawm_pipeline.errors import ConfigError, InputError
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, has_alpha, layout_of
+from sorawm_pipeline.snapshot import value
 
 PRESETS: tuple[str, ...] = get_args(Preset)
 """Names of effort, fastest first, as x264 and x265 know them; other encoders get their number."""
 
 
+@value
 @dataclass(frozen=True, slots=True)
 class EncoderChoice:
     """One way to encode a codec.

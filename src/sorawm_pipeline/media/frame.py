@@ -8,9 +8,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from sorawm_pipeline.snapshot import value
+
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
 
+@value
 @dataclass(frozen=True, slots=True)
 class Box:
     """A half-open rectangle in pixels: x0 <= x < x1 to the right, y0 <= y < y1 downwards."""
@@ -85,6 +88,7 @@ class Box:
         return self.x0, self.y0, self.x1, self.y1
 
 
+@value
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
     """The pixels that a mark covers. Two masks are the same only if they are one object.
@@ -102,6 +106,7 @@ class Mask:
             raise ValueError("a mask has the shape of its box")
 
 
+@value
 @dataclass(frozen=True, slots=True)
 class Mark:
     """One visible mark on one frame.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -30,8 +30,10 @@ from sorawm_pipeline.media.parameter_sets import (
 )
 from sorawm_pipeline.media.side_streams import AnyPacket
 from sorawm_pipeline.media.source_packets import SourcePackets
+from sorawm_pipeline.snapshot import value
 
 
+@value
 @dataclass(frozen=True, slots=True)
 class Gops:
     """The groups of a stream.
@@ -40,7 +42,7 @@ class Gops:
         codec: of the stream.
         starts: pts of the first picture of each group, in ticks of the clip's time base, rising.
         packets: how many packets each group has.
-        first_dts: dts of the first packets, where the container does not say them.
+        first_dts: dts of the first packets, in place of what the container says of them.
         reorder: how many packets a picture may come later than it is shown.
         header: the container's codec header.
         unit_length: bytes of the length before each unit of a packet; None for start codes.
@@ -55,6 +57,12 @@ class Gops:
     header: bytes
     unit_length: int | None
     numbers: Numbers
+
+    def part(self, first: int, end: int, dts: tuple[int, ...]) -> Gops:
+        """The groups from `first` to before `end`, whose packets get these decoding times."""
+        return replace(
+            self, starts=self.starts[first:end], packets=self.packets[first:end], first_dts=dts
+        )
 
 
 Step: TypeAlias = tuple[Literal["copy", "change", "encode"], int]

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sorawm_pipeline.snapshot import value
+
 Codec = Literal["h264", "hevc"]
 
 _START = re.compile(rb"\x00{2,}\x01")
@@ -32,6 +34,7 @@ class Unfit(Exception):  # noqa: N818 - a verdict on a stream, said in the repor
     """Why packets of a stream cannot stand beside re-encoded ones; a half sentence."""
 
 
+@value
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """Numbers for the parameter sets of one encoder; `vps` is unused in H.264."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 
 from av.container import InputContainer
@@ -18,11 +18,16 @@ from sorawm_pipeline.media.side_streams import AnyPacket
 class SourcePackets:
     """Reads only as far as it is asked to, so packets take no memory. Use on one thread.
 
+    Args:
+        start: pts of the key frame to begin with; None: the first packet.
+
     Attributes:
         stream: the source's, whose decoder is not used by anybody else.
     """
 
-    def __init__(self, path: Path, stream_index: int, limits: Limits) -> None:
+    def __init__(
+        self, path: Path, stream_index: int, limits: Limits, start: int | None = None
+    ) -> None:
         self._container: InputContainer = open_input(path, limits)
         stream = self._container.streams[stream_index]
         if not isinstance(stream, VideoStream):
@@ -34,6 +39,9 @@ class SourcePackets:
             if other.index != stream_index:
                 other.discard = Discard.all
         self._packets = self._read()
+        if start is not None:
+            self._container.seek(start, stream=stream)
+            self._packets = dropwhile(lambda packet: packet.pts != start, self._packets)
 
     def take(self, count: int | None = None) -> Iterator[AnyPacket]:
         """The next `count` packets, or all that are left."""

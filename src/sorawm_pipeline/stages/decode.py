@@ -15,7 +15,9 @@ from av.video.stream import VideoStream
 from sorawm_pipeline.errors import InputError, PipelineError
 from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
 from sorawm_pipeline.media.frame import Frame
+from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.planes import PLANAR_TWIN
+from sorawm_pipeline.media.timeline import Span
 
 DECODER_PICTURES = 17
 """Most pictures a decoder keeps: 16 for reference and reordering, and the one at hand."""
@@ -35,13 +37,21 @@ class Decode:
 
     Args:
         accelerator: libav's name of a device that decodes; None for software.
+        span: the only pictures to read; None for all.
     """
 
     name = "decode"
     held = DECODER_PICTURES
 
-    def __init__(self, clip: ClipInfo, limits: Limits, accelerator: str | None = None) -> None:
+    def __init__(
+        self,
+        clip: ClipInfo,
+        limits: Limits,
+        accelerator: str | None = None,
+        span: Span | None = None,
+    ) -> None:
         self._clip = clip
+        self._span = span
         self._limits = limits
         self.accelerator = accelerator
         self._container: InputContainer | None = None
@@ -63,6 +73,9 @@ class Decode:
         stream.thread_type = "SLICE"
         stream.codec_context.thread_count = 0
         self._frames = self._decoded(self._container, stream)
+        if self._span is not None:
+            self._container.seek(self._span.start_pts, stream=stream)
+            self._frames = _within(self._span, self._frames)
 
     def read(self, limit: int) -> list[Frame]:
         """Up to `limit` frames in presentation order; none at the end of the stream.
@@ -120,7 +133,7 @@ class Decode:
         return picture.pts if picture.pts is not None else picture.dts
 
     def _pictures(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-        packets, pictures = 0, 0
+        packets, pictures = 0, 0 if self._span is None else self._span.start
         try:
             for packet in container.demux(stream):
                 last = packet.dts is None and packet.size == 0
@@ -133,7 +146,7 @@ class Decode:
                 try:
                     decoded = packet.decode()
                 except av.error.InvalidDataError:
-                    if pictures:
+                    if pictures or self._span is not None:
                         raise
                     if dts is not None:
                         self._moments.remove(dts)
@@ -147,6 +160,8 @@ class Decode:
             raise InputError(
                 f"{self._clip.path} is damaged after frame {pictures}: {error.strerror}"
             ) from error
+        if self._span is not None:
+            return
         if self._clip.counts_frames and packets < self._clip.frames_claimed:
             raise InputError(
                 f"{self._clip.path} is cut short: its index lists {self._clip.frames_claimed} "
@@ -172,3 +187,25 @@ class Decode:
                 "split it there and clean the parts one by one",
                 kind="unsupported",
             )
+
+
+def _within(span: Span, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames of a span among those decoded from its start on, numbered as in the clip.
+
+    Raises:
+        Unfit: they are not those that the packets promised.
+    """
+    wanted = zip(range(span.first, span.end), span.pts.tolist(), strict=True)
+    index, pts = next(wanted)
+    for frame in frames:
+        if frame.pts < pts and index == span.first:
+            continue
+        if frame.pts != pts:
+            break
+        frame.index = index
+        yield frame
+        following = next(wanted, None)
+        if following is None:
+            return
+        index, pts = following
+    raise Unfit(f"picture {index} is not found where its packets say")

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ class Detect:
     """
 
     name = "detect"
+    STATE = ("_sampler", "_tracks", "_masks", "_regions", "_moments", "frames_inferred")
+    """What goes on from a settled frame to the next (see `snapshot`)."""
 
     def __init__(
         self,
@@ -75,6 +78,21 @@ class Detect:
     def held_for(stride: int, window: int) -> int:
         """Frames that wait inside between two calls, at most."""
         return stride - 1 + Tracks.delay_for(window)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has seen all it needs of the pictures it was given."""
+        return not self._unsettled
+
+    @property
+    def _moments(self) -> list[tuple[int, int, int]]:
+        """Index, pts and duration of the frames that are settled and wait for those behind them."""
+        return [(frame.index, frame.pts, frame.duration) for frame in self._waiting]
+
+    @_moments.setter
+    def _moments(self, moments: Sequence[tuple[int, int, int]]) -> None:
+        nothing = av.VideoFrame(16, 16, "gray")  # their pictures are not looked at any more
+        self._waiting = deque(Frame(*moment, nothing) for moment in moments)
 
     def cap(self) -> int:
         return self._batch_cap.cap()

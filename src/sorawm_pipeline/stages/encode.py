@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import av
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.media.clip import ClipInfo, Limits
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.side_streams import AnyPacket
 from sorawm_pipeline.stages.decode import DECODER_PICTURES
-from sorawm_pipeline.stages.picture_encoder import EncodeSettings, PictureEncoder, true_tags
+from sorawm_pipeline.stages.picture_encoder import (
+    EncodeSettings,
+    HardwareEncoderError,
+    PictureEncoder,
+    true_tags,
+)
 from sorawm_pipeline.stages.result_file import ResultFile
 from sorawm_pipeline.stages.splice import Spliced, Splicer
 
 __all__ = ["Encode", "EncodeSettings", "HardwareEncoderError"]
-
-
-class HardwareEncoderError(DeviceError):
-    """An encoder in hardware that was proved to work has failed; another one can do it."""
 
 
 class Encode:
@@ -63,7 +62,7 @@ class Encode:
     def open(self) -> None:
         """Raises OutputError or DeviceError: the file cannot be made or the encoder refuses."""
         hardware = self._settings.hardware
-        self._file.open(self._add_picture, self._open_hardware if hardware else None)
+        self._file.open(self._add_picture, self._pictures.open if hardware else None)
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
         with self._file.failures_told(lambda: self.frames_encoded):
@@ -105,30 +104,15 @@ class Encode:
         stream.metadata.update(true_tags(metadata))
         return stream
 
-    def _open_hardware(self, video: VideoStream) -> None:
-        """Before anything else can fail; drivers refuse with the same errors as disks."""
-        try:
-            video.codec_context.open()
-        except (OSError, av.error.FFmpegError) as error:
-            raise HardwareEncoderError(
-                f"{self.encoder} does not take this clip: {error.strerror}"
-            ) from error
-
     def _encode(self, frame: Frame) -> None:
         if self._splicer is None:
             packets: Iterable[AnyPacket] = self._coded(self._pictures.prepared(frame))
         else:
-            packets = self._splicer.take(frame)
+            packets = self._splicer.take(frame, changed=bool(frame.patches))
         for packet in packets:
             self._file.mux(packet)
         self.frames_encoded += 1
 
     def _coded(self, picture: VideoFrame | None) -> Iterable[AnyPacket]:
         assert self._video is not None
-        try:
-            packets = self._video.encode(picture)
-        except (OSError, av.error.FFmpegError) as error:
-            if self._settings.hardware:
-                raise HardwareEncoderError(f"{self.encoder} failed: {error.strerror}") from error
-            raise
-        return map(self._pictures.restored, packets)
+        return self._pictures.coded(self._video, picture)

@@ -21,17 +21,25 @@ class Inpaint:
     Args:
         inpainter: None leaves the picture as it is.
         margin: pixels around a mark's box that are replaced too.
+        behind: frames of the first group that lie before the first frame, so that groups are those
+            of the whole clip.
     """
 
     name = "inpaint"
 
     def __init__(
-        self, clip: ClipInfo, inpainter: Inpainter | None, batch_cap: BatchCap, margin: int
+        self,
+        clip: ClipInfo,
+        inpainter: Inpainter | None,
+        batch_cap: BatchCap,
+        margin: int,
+        behind: int = 0,
     ) -> None:
         self._clip = clip
         self.inpainter = inpainter
         self._batch_cap = batch_cap
         self._margin = margin
+        self._behind = behind
         self._holes: dict[tuple[Box, Mask | None, tuple[Box, ...]], Hole] = {}
         self._waiting: list[Frame] = []
         self.held = self.held_for(inpainter)
@@ -61,12 +69,18 @@ class Inpaint:
         return out + self._groups()
 
     def flush(self) -> list[Frame]:
-        return self._groups() + self._filled_first(len(self._waiting))
+        left = self._groups()
+        self._behind = 0
+        return left + self._filled_first(len(self._waiting))
 
     def _groups(self) -> list[Frame]:
         """The waiting frames that make up whole groups, filled."""
         together = 1 if self.inpainter is None else self.inpainter.together
-        return self._filled_first(len(self._waiting) // together * together)
+        count = (len(self._waiting) + self._behind) // together * together - self._behind
+        if count <= 0:
+            return []
+        self._behind = 0
+        return self._filled_first(count)
 
     def _filled_first(self, count: int) -> list[Frame]:
         """The first of the waiting frames, filled."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import av
 from av.container import OutputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
+from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.media.clip import ClipInfo, Colour
 from sorawm_pipeline.media.encoders import (
     BY_QUANTISER,
@@ -26,6 +29,7 @@ from sorawm_pipeline.media.gops import Gops
 from sorawm_pipeline.media.hardware_encoders import HARDWARE, hardware_options
 from sorawm_pipeline.media.patch import paste
 from sorawm_pipeline.media.side_streams import AnyPacket, titled
+from sorawm_pipeline.snapshot import value
 
 GBR_MATRIX = 0
 UNTRUE_TAGS = {"encoder", BESIDE}
@@ -34,6 +38,7 @@ FRAME_DURATION = 1 << 8
 """libav's AV_CODEC_FLAG_FRAME_DURATION: frames say how long they last, and packets shall too."""
 
 
+@value
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
     """How to encode.
@@ -62,6 +67,10 @@ class EncodeSettings:
     @property
     def hardware(self) -> bool:
         return self.choice.encoder in HARDWARE
+
+
+class HardwareEncoderError(DeviceError):
+    """An encoder in hardware that was proved to work has failed; another one can do it."""
 
 
 class PictureEncoder:
@@ -143,11 +152,39 @@ class PictureEncoder:
         picture.pict_type = PictureType.NONE  # the encoder chooses, not the source
         return picture
 
-    def restored(self, packet: AnyPacket) -> AnyPacket:
-        """A packet with its true times, where the encoder knows of a steady rate only."""
-        if self._clock is not None:
-            self._clock.restore(packet)
-        return packet
+    def open(self, stream: VideoStream) -> None:
+        """Open a stream's encoder before anything else can fail.
+
+        Raises:
+            HardwareEncoderError: one in hardware refuses; drivers do so with the errors of disks.
+            FFmpegError, OSError: another one does.
+        """
+        with self._hardware_blamed("does not take this clip"):
+            stream.codec_context.open()
+
+    def coded(self, stream: VideoStream, picture: VideoFrame | None) -> Iterable[AnyPacket]:
+        """The packets that follow from the next picture; after the last one, with None, the rest.
+
+        Raises:
+            HardwareEncoderError: an encoder in hardware fails.
+            FFmpegError, OSError: another one does.
+        """
+        with self._hardware_blamed("failed"):
+            packets = stream.encode(picture)
+        for packet in packets:
+            if self._clock is not None:
+                self._clock.restore(packet)
+        return packets
+
+    @contextmanager
+    def _hardware_blamed(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, av.error.FFmpegError) as error:
+            if not self._settings.hardware:
+                raise
+            encoder = self._settings.choice.encoder
+            raise HardwareEncoderError(f"{encoder} {what}: {error.strerror}") from error
 
     def _options(self, crf: float | None) -> dict[str, str]:
         settings = self._settings

@@ -78,6 +78,7 @@ class Splicer:
         gops: the groups of the clip.
         add_encoder: adds the stream of a new encoder to a container, not opened yet.
         prepared: the picture of a frame as the encoder wants it.
+        start: pts of the key frame that the groups begin with; None: the stream's first.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Splicer:
         muxer: str,
         add_encoder: Callable[[OutputContainer], VideoStream],
         prepared: Callable[[Frame], VideoFrame],
+        start: int | None = None,
     ) -> None:
         self._clip = clip
         self._gops = gops
@@ -95,7 +97,7 @@ class Splicer:
         self._add_encoder = add_encoder
         self._prepared = prepared
         self._walk = Walk(gops.starts)
-        self._source = SourcePackets(clip.path, clip.stream_index, limits)
+        self._source = SourcePackets(clip.path, clip.stream_index, limits, start)
         self._first_dts = deque(gops.first_dts)
         self._scratch: OutputContainer | None = None
         self._encoder: VideoStream | None = None
@@ -121,9 +123,16 @@ class Splicer:
             self._drop_encoder()
         return stream
 
-    def take(self, frame: Frame) -> Iterator[AnyPacket]:
-        """The packets that follow from the next frame, which must be the next in time."""
-        for step, gop in self._walk.take(frame.pts, changed=bool(frame.patches)):
+    def take(self, frame: Frame, *, changed: bool) -> Iterator[AnyPacket]:
+        """The packets that follow from the next frame.
+
+        Frames come in order of time; groups of which none is given are copied.
+
+        Args:
+            frame: given to be encoded, if it must be.
+            changed: whether the frame's group cannot be copied.
+        """
+        for step, gop in self._walk.take(frame.pts, changed=changed):
             if step == "copy":
                 yield from self._copy(gop)
             elif step == "change":
@@ -143,7 +152,7 @@ class Splicer:
 
     def _copy(self, gop: int) -> Iterator[AnyPacket]:
         yield from self._end_encoder()
-        for packet in self._source.take(self._gops.packets[gop]):
+        for packet in self._packets(gop):
             packet.dts = self._dts_of(packet)
             self.done.copied_frames += 1
             self.done.checksum = crc32(packet, self.done.checksum)
@@ -155,7 +164,7 @@ class Splicer:
         """Encode the frames of a group that are shown before `until`."""
         behind = until > self._gops.starts[gop]
         decoder = self._source.stream.codec_context
-        for packet in self._source.take(self._gops.packets[gop]):
+        for packet in self._packets(gop):
             self._dts.append(self._dts_of(packet))
             if behind:
                 pictures = packet.decode()
@@ -164,6 +173,14 @@ class Splicer:
         if behind:
             yield from self._encode_all(decoder.decode(None), until)
         decoder.flush_buffers()
+
+    def _packets(self, gop: int) -> Iterator[AnyPacket]:
+        missing = self._gops.packets[gop]
+        for packet in self._source.take(missing):
+            missing -= 1
+            yield packet
+        if missing:
+            raise Unfit("packets are missing where they were found before")
 
     def _encode_all(self, pictures: Sequence[VideoFrame], until: int) -> Iterator[AnyPacket]:
         for picture in pictures:
@@ -241,7 +258,7 @@ class Splicer:
         return fitted
 
     def _dts_of(self, packet: AnyPacket) -> int:
-        dts = packet.dts if packet.dts is not None else self._first_dts.popleft()
+        dts = self._first_dts.popleft() if self._first_dts else packet.dts
         assert dts is not None
         return dts
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Mark, Plane
+from sorawm_pipeline.snapshot import value
 from sorawm_pipeline.vision.overlay import MARGIN, Floats, Overlay, Region
 from sorawm_pipeline.vision.tracks import Marks, confirms
 
@@ -40,6 +41,7 @@ LEARN_EVERY = 4
 """Of the frames that hold a mark by its edges, as many are skipped between two to learn from."""
 
 
+@value
 @dataclass(frozen=True, slots=True)
 class Track:
     """A mark that is there at the last settled frame.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Mark, Mask, Plane
+from sorawm_pipeline.snapshot import value
 from sorawm_pipeline.vision.restore import membrane
 from sorawm_pipeline.vision.tracks import Marks
 
@@ -48,6 +49,7 @@ FORGOTTEN = 240
 """Frames after which a place where no mark was seen is forgotten."""
 
 
+@value
 @dataclass(slots=True)
 class _Place:
     mark: Box
@@ -61,6 +63,8 @@ class _Place:
 
 class Masks:
     """Learns from frames with their sightings, and later tells the masks of their marks."""
+
+    STATE = ("_places",)
 
     def __init__(self, depth: int) -> None:
         self._scale = np.float32(2.0 ** (8 - depth))

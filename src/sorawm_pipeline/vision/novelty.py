@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Plane
+from sorawm_pipeline.snapshot import value
 
 Floats = NDArray[np.float32]
 
@@ -48,6 +49,7 @@ class Surprise(NamedTuple):
     cut: bool
 
 
+@value
 class _Change(NamedTuple):
     """How sudden the change of each cell was, float32 (h, w) in 8-bit steps."""
 
@@ -62,6 +64,8 @@ class Novelty:
     An overlay that comes or goes changes its place in one frame, and not in the frames around it;
     what moves changes its place in all of them.
     """
+
+    STATE = ("_last", "_changes", "_cell", "_found")
 
     def __init__(self, depth: int) -> None:
         self._scale = np.float32(2.0 ** (8 - depth))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Plane
+from sorawm_pipeline.snapshot import value
 
 Floats = NDArray[np.float32]
 
@@ -41,6 +42,7 @@ MEMORY = 64
 """Pictures after which older ones begin to be forgotten."""
 
 
+@value
 @dataclass(frozen=True, slots=True)
 class Region:
     """Where a mark is looked at.
@@ -89,22 +91,28 @@ class Part:
     where: NDArray[np.bool_]
 
 
+@value
+@dataclass(frozen=True, eq=False)
 class Overlay:
     """The edges of one mark in one place, learnt from pictures in which it was seen.
 
     The mean gradient over time is the overlay's own (Dekel et al., "On the effectiveness of visible
     watermarks", CVPR 2017): edges of a moving scene average away.
+
+    Attributes:
+        region: where it is looked at.
+        mean: gradient (2, h, w) of the region.
+        pictures: how many it was learnt from.
     """
 
-    def __init__(self, region: Region, edges: Floats, pictures: int = 1) -> None:
-        self.region = region
-        self._mean = edges
-        self._pictures = pictures
+    region: Region
+    mean: Floats
+    pictures: int = 1
 
     def after(self, edges: Floats) -> Overlay:
         """What is known after one more picture (2, h, w) that holds the mark."""
-        pictures = min(self._pictures + 1, MEMORY)
-        mean = self._mean + (edges - self._mean) / np.float32(pictures)
+        pictures = min(self.pictures + 1, MEMORY)
+        mean = self.mean + (edges - self.mean) / np.float32(pictures)
         return Overlay(self.region, mean, pictures)
 
     def less(self, edges: Floats) -> Overlay:
@@ -112,11 +120,11 @@ class Overlay:
 
         Where the scene stands still, its edges stand in the mean as well.
         """
-        return Overlay(self.region, self._mean - edges)
+        return Overlay(self.region, self.mean - edges)
 
     @cached_property
     def _strength(self) -> Floats:
-        return np.asarray(np.hypot(self._mean[0], self._mean[1]), np.float32)
+        return np.asarray(np.hypot(self.mean[0], self.mean[1]), np.float32)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -155,7 +163,7 @@ class Overlay:
         animated ones hop.
         """
         weight = self._strength**2
-        share = (edges * self._mean).sum(0) / np.maximum(weight, 1e-6)
+        share = (edges * self.mean).sum(0) / np.maximum(weight, 1e-6)
         share = np.clip(share, -1.0, 1.5)
         levels = [float(np.average(share[p.where], weights=weight[p.where])) for p in self.parts]
         for number, level in enumerate(levels):
@@ -167,7 +175,7 @@ class Overlay:
         """The level of a part moved by up to HOP pixels, 0 if what is there only resembles it."""
         reach = -(-HOP // self.region.step)
         wide = np.pad(edges, ((0, 0), (reach, reach), (reach, reach)))
-        template = self._mean * part.where
+        template = self.mean * part.where
         shares = sum(
             cv2.matchTemplate(one, wanted, cv2.TM_CCORR)
             for one, wanted in zip(wide, template, strict=True)

@@ -43,6 +43,8 @@ class Regions:
         ConfigError: a box lies outside the picture, or a mask cannot be used.
     """
 
+    STATE = ("_first",)
+
     def __init__(
         self,
         regions: Sequence[RegionConfig],

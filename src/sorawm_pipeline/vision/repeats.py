@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 
 from sorawm_pipeline.media.frame import Box, Mark, Plane
+from sorawm_pipeline.snapshot import value
 from sorawm_pipeline.vision.overlay import Floats, Region
 
 ENOUGH = 3
@@ -40,6 +41,7 @@ def differ(one: Floats, other: Floats) -> bool:
     return bool((spots >= CHANGED**2).all())
 
 
+@value
 @dataclass(slots=True)
 class _Place:
     region: Region
@@ -60,6 +62,8 @@ class Repeats:
         doubtful: confidence from which a sighting counts.
         believe: confidence from which a sighting is believed.
     """
+
+    STATE = ("_places",)
 
     def __init__(self, depth: int, doubtful: float, believe: float) -> None:
         self._depth = depth

@@ -86,6 +86,19 @@ class Sampler:
         gap: frames, after a mark went, for which its place is told to be without it.
     """
 
+    STATE = (
+        "_novelty",
+        "_repeats",
+        "_stride",
+        "_doubted",
+        "_due",
+        "_settled",
+        "_before",
+        "_tracks",
+        "_left",
+        "_seen",
+    )
+
     def __init__(
         self, look: Look, luma: Luma, depth: int, stride: int, believe: float, gap: int
     ) -> None:

@@ -66,6 +66,8 @@ class Tracks:
             filled.
     """
 
+    STATE = ("_passes",)
+
     def __init__(self, window: int, believe: float) -> None:
         self._fill = _Fill(longest_gap(window))
         self._passes = (
@@ -116,6 +118,8 @@ def match(box: Box, marks: Sequence[Mark]) -> Mark | None:
 class _Prune:
     """Drops what is not confirmed; remembers the sizes of the marks that were."""
 
+    STATE = ("_sizes",)
+
     def __init__(self, believe: float) -> None:
         self._believe = believe
         self._sizes: deque[tuple[int, int]] = deque(maxlen=SIZES)
@@ -161,6 +165,8 @@ def confirms(other: Box, box: Box) -> bool:
 
 class _Fill:
     """Fills gaps of up to `longest` frames; takes what is gone from each frame in order."""
+
+    STATE = ("gone",)
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -219,6 +225,8 @@ def _between(earlier: Mark, later: Mark) -> Mark:
 
 class _Steady:
     """Median boxes with hysteresis; remembers the previous frame's result."""
+
+    STATE = ("_previous",)
 
     def __init__(self) -> None:
         self._previous: Marks = []

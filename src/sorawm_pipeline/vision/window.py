@@ -18,6 +18,8 @@ class Lookaround(Generic[In, Out]):
     in the same order, `reach` items later.
     """
 
+    STATE = ("_window", "_here", "_decide")
+
     def __init__(self, reach: int, decide: Callable[[Sequence[In], int], Out]) -> None:
         self.reach = reach
         self._decide = decide
