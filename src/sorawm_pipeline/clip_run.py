@@ -27,12 +27,16 @@ from sorawm_pipeline.report import (
     ErrorReport,
     FramesReport,
     MarkReport,
+    PiecesReport,
     Status,
     TriedEncoder,
     VerifyReport,
     readable,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
+from sorawm_pipeline.segments.pieces import PieceWork, Watch
+from sorawm_pipeline.segments.store import Store
+from sorawm_pipeline.segments.walk import Alone, PiecesWalk, planned
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.decode import HardwareDecoderError
 from sorawm_pipeline.stages.encode import Encode, HardwareEncoderError
@@ -89,6 +93,8 @@ class ClipRun:
         self._sealed: ProvenanceReport | None = None
         self._phase = "preparing"
         self._again: ClipRun | None = None
+        self._store: Store | None = None
+        self._in_one_go: PiecesReport | None = None
 
     async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
         """Clean the clip and publish the result.
@@ -105,6 +111,8 @@ class ClipRun:
             assert self._walk is not None
             self._sealed = await thread.call(self._job.seal, self._walk.runs)
             await thread.call(self._job.publish)
+            if self._store is not None:
+                await thread.call(self._store.remove)
             report = self.report("done")
             self._log_done(report)
             return report
@@ -205,6 +213,42 @@ class ClipRun:
 
     async def _walk_once(self, detectors: WarmDetectors, thread: Owner) -> None:
         self._log_opened()
+        if self._is_long and self._in_one_go is None:
+            try:
+                await self._walk_pieces(detectors, thread)
+                return
+            except Unfit as reason:
+                log.info("the clip is not done in pieces", reason=str(reason))
+                self._in_one_go = PiecesReport(reason=str(reason))
+                await thread.call(self._job.discard)
+        await self._walk_corridor(detectors, thread)
+
+    @property
+    def _is_long(self) -> bool:
+        """Whether it is written, and so long that pieces are worth it."""
+        wanted, seconds = self._config.pieces, self._job.clip.seconds_claimed
+        long = wanted.length_s > 0 and (seconds or 0.0) >= max(wanted.from_s, 2 * wanted.length_s)
+        return self._job.target is not None and long
+
+    async def _walk_pieces(self, detectors: WarmDetectors, thread: Owner) -> None:
+        assert self._job.target is not None
+        store = self._store = Store.beside(self._job.target.path)
+        with store.locked():
+            asked = time.perf_counter()
+            plan, pieces = await thread.call(planned, self._job, self._config.pieces.length_s)
+            async with detectors.borrow() as warm:
+                inpainter = await thread.call(warm.inpainter, self._job.clip.layout)
+            self._startup_s += time.perf_counter() - asked
+            self._phase = "cleaning"
+            together = 1 if inpainter is None else inpainter.together
+            work = PieceWork(self._job, plan, store)
+            crew = Alone(work, detectors, thread, Watch(lambda _: None))
+            walk = PiecesWalk(self._job, plan, pieces, store, crew, together, self._tell)
+            self._walk = walk
+            with told(self.reading):
+                await walk.run(thread)
+
+    async def _walk_corridor(self, detectors: WarmDetectors, thread: Owner) -> None:
         asked = time.perf_counter()
         async with detectors.borrow() as warm:
             stages = await thread.call(self._job.stages, warm)
@@ -212,7 +256,7 @@ class ClipRun:
             self._phase = "cleaning"
             if isinstance(stages.last, Collect):
                 self._collected = stages.last
-            self._walk = walk = CorridorWalk(self._job, stages, warm, self._tell)
+            self._walk = walk = CorridorWalk(self._job, stages, warm, self._tell, self._in_one_go)
             with told(self.reading):
                 await walk.run()
 
@@ -237,11 +281,12 @@ class ClipRun:
         if self._on_progress is None or now - self._told < PROGRESS_INTERVAL_S:
             return
         self._told = now
-        busy = {name: stage.busy_s for name, stage in self._walk.corridor.stages.items()}
+        corridor = self._walk.corridor
+        busy = {name: stage.busy_s for name, stage in corridor.stages.items()} if corridor else {}
         expected = self._job.clip.frames_claimed or None
         fps = frames / self._wall_s
         left = (expected - frames) / fps if expected and expected >= frames else None
-        stage = max(busy, key=busy.__getitem__)
+        stage = max(busy, key=busy.__getitem__, default=Encode.name)
         self._on_progress(Progress(self._source, frames, expected, fps, stage, left))
 
     def reading(self) -> Reading:
@@ -302,6 +347,7 @@ class ClipRun:
             "queues": part.queues,
             "verification": self._verification,
             "live_frames": part.live_frames,
+            "pieces": walk.pieces,
         }
 
     def _published(self, sealed: ProvenanceReport) -> dict[str, object]:

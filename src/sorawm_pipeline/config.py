@@ -32,6 +32,7 @@ from sorawm_pipeline.config_sections import (
     LogConfig,
     MemoryConfig,
     OutputConfig,
+    PiecesConfig,
     ProvenanceConfig,
     QueuesConfig,
     RegionConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "LogConfig",
     "MemoryConfig",
     "OutputConfig",
+    "PiecesConfig",
     "PipelineConfig",
     "ProfileName",
     "ProvenanceConfig",
@@ -103,6 +105,7 @@ class PipelineConfig(Section):
     inpaint: InpaintConfig = InpaintConfig()
     temporal: TemporalConfig = TemporalConfig()
     encode: EncodeConfig = EncodeConfig()
+    pieces: PiecesConfig = PiecesConfig()
     verify: Flag = False
     provenance: ProvenanceConfig = ProvenanceConfig()
     service: ServiceConfig = ServiceConfig()

@@ -267,6 +267,14 @@ class EncodeConfig(Section):
         return parse_bytes(number) if kind == "bitrate" else None
 
 
+class PiecesConfig(Section):
+    """Long clips are done in pieces that outlive a crash and may be done side by side."""
+
+    from_s: Number = Field(default=600.0, ge=0, description="seconds, at least 0")
+    length_s: Number = Field(default=60.0, ge=0, description="seconds, at least 0")
+    workers: Whole = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
+
+
 class ProvenanceConfig(Section):
     """Certificate chain and private key (PEM) for signing the result; both or neither."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sorawm_pipeline import __version__
-from sorawm_pipeline.budget import frame_bytes, room_for
+from sorawm_pipeline.budget import Room, frame_bytes, room_for
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.config_sections import EncodeConfig
 from sorawm_pipeline.engine import Stage
@@ -101,6 +101,7 @@ class ClipJob:
         self.target: Target | None = None
         self.origin: SourceProvenance
         self.settings: EncodeSettings
+        self.writes = False
         self.whole: str | None = None
         self.tried: list[tuple[str, str]] = []
         self.hardware = config.encode.hardware
@@ -118,6 +119,7 @@ class ClipJob:
         self.clip = probe(self.source, self.limits)
         if self.config.decode.hardware:
             self.accelerator, self.devices_tried = accelerator_for(self.clip.codec)
+        self.writes = output is not None
         if output is not None:
             self.target = Target.prepare(self.source, output, overwrite=overwrite)
             self.origin = provenance.read_provenance(self.source)
@@ -130,16 +132,31 @@ class ClipJob:
         Raises:
             ConfigError: the memory budget is too small.
         """
+        decode = Decode(self.clip, self.limits, self.accelerator)
+        inpainter = None if self.target is None else warm.inpainter(self.clip.layout)
+        room = self.room(warm, inpainter)
+        detect = self.detect(warm, room)
+        if self.target is None:
+            collect = Collect(self.clip.display, room.capacity)
+            return Stages((room.capacities[0], room.capacity), decode, detect, (), collect, None)
+        middle = self.inpaint(warm, room, inpainter), self.temporal(room)
+        encode = Encode(self.clip, self.limits, self.target.temporary, self.settings, room.capacity)
+        return Stages(room.capacities, decode, detect, middle, encode, inpainter)
+
+    def room(self, warm: WarmDetector, inpainter: Inpainter | None) -> Room:
+        """Sizes of the corridor, whether all of it is built or a part.
+
+        Raises:
+            ConfigError: the memory budget is too small.
+        """
+        held = Decode.held + Detect.held_for(1, TRACK_WINDOW)
+        if self.writes:
+            held += Inpaint.held_for(inpainter) + self.window + Encode.held_for(self.settings)
+        return room_for(self.clip, self.config, warm.detector.device, held)
+
+    def detect(self, warm: WarmDetector, room: Room) -> Detect:
         config, clip = self.config, self.clip
-        window = self._window()
-        decode = Decode(clip, self.limits, self.accelerator)
-        held = decode.held + Detect.held_for(1, TRACK_WINDOW)
-        inpainter = None
-        if self.target is not None:
-            inpainter = warm.inpainter(clip.layout)
-            held += Inpaint.held_for(inpainter) + window + Encode.held_for(self.settings)
-        room = room_for(clip, config, warm.detector.device, held)
-        detect = Detect(
+        return Detect(
             clip,
             warm.detector,
             warm.batch_cap(room.detect_batch, config.detect.batch),
@@ -148,20 +165,19 @@ class ClipJob:
             window=TRACK_WINDOW,
             regions=Regions(config.detect.regions, clip.display, clip.time_base, self.left),
         )
-        if self.target is None:
-            collect = Collect(clip.display, room.capacity)
-            return Stages((room.capacities[0], room.capacity), decode, detect, (), collect, None)
-        inpaint = Inpaint(
-            clip,
-            inpainter,
-            warm.batch_cap(room.inpaint_batch, config.inpaint.batch),
-            config.inpaint.margin,
-        )
-        temporal = Temporal(clip, window, room.capacity)
-        encode = Encode(clip, self.limits, self.target.temporary, self.settings, room.capacity)
-        return Stages(room.capacities, decode, detect, (inpaint, temporal), encode, inpainter)
 
-    def _window(self) -> int:
+    def inpaint(
+        self, warm: WarmDetector, room: Room, inpainter: Inpainter | None, behind: int = 0
+    ) -> Inpaint:
+        config = self.config.inpaint
+        cap = warm.batch_cap(room.inpaint_batch, config.batch)
+        return Inpaint(self.clip, inpainter, cap, config.margin, behind)
+
+    def temporal(self, room: Room) -> Temporal:
+        return Temporal(self.clip, self.window, room.capacity)
+
+    @property
+    def window(self) -> int:
         """Frames that temporal looks ahead: as configured, if they are not too large."""
         wanted, budget = self.config.temporal.window, self.config.memory.budget
         memory = AHEAD_BYTES if budget is None else min(AHEAD_BYTES, budget // 6)

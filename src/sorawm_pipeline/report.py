@@ -286,6 +286,7 @@ class ClipReport(_Model):
     provenance: ProvenanceReport | None = None
     verification: VerifyReport | None = None
     decoder: DecoderReport | None = None
+    pieces: PiecesReport | None = None
 
 
 class Report(_Model):

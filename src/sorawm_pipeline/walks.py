@@ -15,6 +15,7 @@ from sorawm_pipeline.report import (
     InpainterReport,
     LiveReport,
     PartReport,
+    PiecesReport,
     QueueReport,
     SpliceReport,
     StageReport,
@@ -46,7 +47,14 @@ class Walk(Protocol):
     def consumed(self) -> int: ...
 
     @property
-    def corridor(self) -> CorridorSnapshot: ...
+    def corridor(self) -> CorridorSnapshot | None:
+        """The corridor that is walked now; None before the first."""
+        ...
+
+    @property
+    def pieces(self) -> PiecesReport | None:
+        """How it was done in pieces, if it was."""
+        ...
 
     @property
     def batch_caps(self) -> Mapping[str, int]: ...
@@ -95,7 +103,9 @@ class CorridorWalk:
         stages: Stages,
         warm: WarmDetector,
         on_consumed: Callable[[int], None],
+        pieces: PiecesReport | None = None,
     ) -> None:
+        self._pieces = pieces
         self._job = job
         self._stages = stages
         self._detector = warm.detector
@@ -109,12 +119,16 @@ class CorridorWalk:
         await self._corridor.run()
 
     @property
+    def pieces(self) -> PiecesReport | None:
+        return self._pieces
+
+    @property
     def corridor(self) -> CorridorSnapshot:
         return self._corridor.snapshot()
 
     @property
     def consumed(self) -> int:
-        return self.corridor.consumed
+        return self._corridor.snapshot().consumed
 
     @property
     def batch_caps(self) -> Mapping[str, int]:

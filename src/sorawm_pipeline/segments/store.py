@@ -51,9 +51,6 @@ class Store:
         name = key_of(os.fsencode(output.absolute()))
         return cls(output.absolute().parent / FOLDER / name)
 
-    def has(self, name: str) -> bool:
-        return (self.folder / (name + DONE)).is_file()
-
     def packets(self, name: str) -> Path:
         return self.folder / (name + PACKETS)
 
@@ -120,10 +117,10 @@ class Store:
                 left.unlink(missing_ok=True)
             yield
 
-    def prune(self, keep: set[str]) -> None:
-        """Remove the pieces of other names."""
+    def prune(self, keep: tuple[str, ...]) -> None:
+        """Remove the pieces whose names begin otherwise."""
         for path in self.folder.glob("*"):
-            if path.suffix in (DONE, PACKETS) and path.stem not in keep:
+            if path.suffix in (DONE, PACKETS) and not path.name.startswith(keep):
                 path.unlink(missing_ok=True)
 
     def remove(self) -> None:

@@ -57,6 +57,7 @@ class Decode:
         self._container: InputContainer | None = None
         self._frames: Iterator[Frame] = iter(())
         self._moments: list[int] = []
+        self._stopped = False
 
     def open(self) -> None:
         with self._device_blamed():
@@ -77,12 +78,18 @@ class Decode:
             self._container.seek(self._span.start_pts, stream=stream)
             self._frames = _within(self._span, self._frames)
 
+    def stop(self) -> None:
+        """End the stream here. May be called from any thread."""
+        self._stopped = True
+
     def read(self, limit: int) -> list[Frame]:
         """Up to `limit` frames in presentation order; none at the end of the stream.
 
         Raises:
             InputError: a packet cannot be decoded, or the file ends before the container says.
         """
+        if self._stopped:
+            return []
         with self._device_blamed():
             return list(islice(self._frames, limit))
 

@@ -68,6 +68,11 @@ class EncodeSettings:
     def hardware(self) -> bool:
         return self.choice.encoder in HARDWARE
 
+    @property
+    def counts(self) -> bool:
+        """Whether the encoder only counts pictures, so that each stream needs its own clock."""
+        return self.choice.encoder in COUNTERS
+
 
 class HardwareEncoderError(DeviceError):
     """An encoder in hardware that was proved to work has failed; another one can do it."""

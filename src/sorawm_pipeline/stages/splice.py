@@ -49,6 +49,16 @@ class Spliced:
     runs: list[tuple[bool, int]] = field(default_factory=list)
     checksum: int = 0
 
+    def count(self, packet: AnyPacket, *, copied: bool) -> None:
+        """Take the next packet that is written into account."""
+        if copied:
+            self.copied_frames += 1
+            self.checksum = crc32(packet, self.checksum)
+        if self.runs and self.runs[-1][0] == copied:
+            self.runs[-1] = copied, self.runs[-1][1] + 1
+        else:
+            self.runs.append((copied, 1))
+
     def check(self, path: Path, stream_index: int, limits: Limits) -> None:
         """Read the finished file's packets and compare them with what was written.
 
@@ -154,9 +164,7 @@ class Splicer:
         yield from self._end_encoder()
         for packet in self._packets(gop):
             packet.dts = self._dts_of(packet)
-            self.done.copied_frames += 1
-            self.done.checksum = crc32(packet, self.done.checksum)
-            self._count(copied=True)
+            self.done.count(packet, copied=True)
             yield packet
         self.done.copied_gops += 1
 
@@ -254,17 +262,10 @@ class Splicer:
         if not self._dts or packet.pts is None or self._dts[0] > packet.pts:
             raise Unfit("the encoder's pictures are reordered more than the source's")
         fitted.dts = self._dts.popleft()
-        self._count(copied=False)
+        self.done.count(fitted, copied=False)
         return fitted
 
     def _dts_of(self, packet: AnyPacket) -> int:
         dts = self._first_dts.popleft() if self._first_dts else packet.dts
         assert dts is not None
         return dts
-
-    def _count(self, *, copied: bool) -> None:
-        runs = self.done.runs
-        if runs and runs[-1][0] == copied:
-            runs[-1] = copied, runs[-1][1] + 1
-        else:
-            runs.append((copied, 1))

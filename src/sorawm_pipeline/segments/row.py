@@ -1,0 +1,261 @@
+"""What is to be done next for a clip in pieces, from what is done. Opens no media file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from sorawm_pipeline import __version__
+from sorawm_pipeline.job import ClipJob
+from sorawm_pipeline.media.parameter_sets import Unfit
+from sorawm_pipeline.report import PartReport
+from sorawm_pipeline.segments.pieces import (
+    FindTask,
+    Found,
+    Plan,
+    Restored,
+    RestoreTask,
+    Task,
+    with_left,
+)
+from sorawm_pipeline.segments.plan import Around, Piece, Reach, around, changed_groups
+from sorawm_pipeline.segments.store import Store, key_of
+from sorawm_pipeline.snapshot import dumped
+from sorawm_pipeline.vision.runs import Runs
+
+AHEAD = 2
+"""Pieces that finding may be ahead of restoring, beside one for each worker."""
+
+LOOKED_ON = 240
+"""Frames behind a piece that finding may read before it stops."""
+
+
+class Row:
+    """The pieces of one clip, which of them are done, and under which names.
+
+    A name holds a digest of all that a piece was made from: the packets that were read, the
+    configuration, weights and versions, and for restoring the marks in and around it. So what an
+    earlier run has done is found again as long as nothing of that has changed, and only so.
+
+    Attributes:
+        runs: the marks found so far.
+        found, restored, reused: pieces, as in `PiecesReport`.
+    """
+
+    def __init__(
+        self, job: ClipJob, plan: Plan, pieces: list[Piece], store: Store, reach: Reach, slots: int
+    ) -> None:
+        self._job = job
+        self._plan = plan
+        self._store = store
+        self._reach = reach
+        self._ahead = AHEAD + slots
+        self.pieces = pieces
+        self.runs = Runs()
+        self.found = self.restored = self.reused = 0
+        self._marked: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._finds: list[str] = []
+        self._bounds: list[tuple[int, int]] = []
+        self._next_frame = 0
+        self._finding = False
+        self._given = 0
+        self._restored: dict[int, str] = {}
+        self._reports: dict[str, PartReport] = {}
+        self._base = key_of(_versions(), _source_of_finds(job))
+        self._restore_base = key_of(_versions(), _source_of_fills(job, plan))
+        self.copied_groups = 0
+        store.prune((f"find-{self._base[:8]}-", f"piece-{self._restore_base[:8]}-"))
+
+    @property
+    def done(self) -> bool:
+        return len(self._restored) == len(self.pieces)
+
+    @property
+    def frames(self) -> int:
+        """Frames of the pieces that are restored."""
+        return sum(self.pieces[number].end - self.pieces[number].first for number in self._restored)
+
+    @property
+    def names(self) -> list[tuple[Piece, str]]:
+        """All pieces in order, with the names of their packets."""
+        return [(piece, self._restored[piece.number]) for piece in self.pieces]
+
+    def part(self) -> PartReport:
+        """What was done for the pieces, in this run or an earlier one."""
+        total = PartReport()
+        for name in sorted(self._reports, key=lambda name: not name.startswith("find")):
+            total = total.with_part(self._reports[name])
+        return total
+
+    def next(self) -> Task | None:
+        """A task that may be begun now; None if all that is left waits for those under way.
+
+        What was done before is taken as done on the way.
+        """
+        while True:
+            task = self._next()
+            if task is None or not self._take(task):
+                self._finding |= isinstance(task, FindTask)
+                return task
+            self.reused += 1
+
+    def finished(self, task: Task) -> None:
+        """Take what a task has stored.
+
+        Raises:
+            Unfit: it has stored nothing that can be read.
+        """
+        if not self._take(task):
+            raise Unfit(f"{task.name} has disappeared")
+        if isinstance(task, FindTask):
+            self.found += 1
+        else:
+            self.restored += 1
+
+    def _next(self) -> Task | None:
+        restore = self._restore_task()
+        may_find = len(self._finds) < len(self.pieces) and not self._finding
+        ahead = len(self._finds) - self._given
+        if may_find and (restore is None or ahead < self._ahead - AHEAD):
+            self._finding = True
+            return self._find_task()
+        if restore is not None:
+            self._given += 1
+        return restore
+
+    def _find_task(self) -> FindTask:
+        piece, timeline = self.pieces[len(self._finds)], self._plan.timeline
+        last = piece.number == len(self.pieces) - 1
+        after = self._finds[-1] if self._finds else None
+        read = timeline.sums_of(self._next_frame, min(len(timeline), piece.end + LOOKED_ON))
+        key = key_of(self._base, after, self._next_frame, piece.end, last, read.tobytes())
+        name = f"find-{self._base[:8]}-{key}"
+        return FindTask(name, piece, self._next_frame, after, last)
+
+    def _restore_task(self) -> RestoreTask | None:
+        if self._given == len(self.pieces):
+            return None
+        piece, gops, timeline = (
+            self.pieces[self._given],
+            self._plan.settings.gops,
+            self._plan.timeline,
+        )
+        if len(self._marked) < piece.end:
+            return None
+        first, end = piece.first, piece.end
+        marked = self._marked if self._job.removes else np.zeros_like(self._marked)
+        groups, changed = None, frozenset[int]()
+        if gops is not None:
+            low, high, numbers = changed_groups(gops, timeline, marked, piece)
+            groups, changed = (low, high), frozenset(numbers)
+            if changed:
+                bounds = [*np.searchsorted(timeline.pts, gops.starts[low:high]).tolist(), end]
+                first, end = bounds[min(changed)], bounds[max(changed) + 1]
+            else:
+                first = end = piece.first
+        area: Around | None = Around(first, end)
+        if first < end:
+            area = around(marked, first, end, len(timeline), self._reach)
+        if area is None:
+            return None
+        finds = tuple(
+            name
+            for name, (begin, stop) in zip(self._finds, self._bounds, strict=True)
+            if begin < area.end and area.first < stop
+        )
+        key = key_of(
+            self._restore_base,
+            [piece.first, piece.end, area.first, area.end, area.behind],
+            [groups, sorted(changed)],
+            timeline.sums_of(min(area.first, piece.first), max(area.end, piece.end)).tobytes(),
+            self._digest(area, finds),
+        )
+        name = f"piece-{self._restore_base[:8]}-{key}"
+        return RestoreTask(name, piece, area, finds, groups, changed)
+
+    def _digest(self, area: Around, finds: Iterable[str]) -> bytes:
+        """What was found in the frames around a piece, whoever found it."""
+        marks = []
+        for name in finds:
+            found = self._store.get(name)
+            if not isinstance(found, Found):
+                raise Unfit(f"{name} has disappeared")
+            frames = enumerate(found.marks, start=found.first)
+            marks += [known for index, known in frames if area.first <= index < area.end]
+        return dumped(with_left(marks, area.first, self._job, self._plan.left))
+
+    def _take(self, task: Task) -> bool:
+        what: Any = self._store.get(task.name)
+        if isinstance(task, FindTask):
+            self._finding = False
+            if not isinstance(what, Found):
+                return False
+            self._take_found(task, what)
+        else:
+            if not isinstance(what, Restored):
+                return False
+            self._restored[task.piece.number] = task.name
+            if task.groups is not None:
+                self.copied_groups += task.groups[1] - task.groups[0] - len(task.changed)
+        self._reports[task.name] = PartReport.model_validate_json(what.report)
+        return True
+
+    def _take_found(self, task: FindTask, found: Found) -> None:
+        marks = with_left(found.marks, found.first, self._job, self._plan.left)
+        for index, known in enumerate(marks, start=found.first):
+            self.runs.add(index, known)
+        flags = np.array([bool(known) for known in marks], np.bool_)
+        self._marked = np.concatenate([self._marked, flags])
+        self._finds.append(task.name)
+        self._bounds.append((found.first, found.first + len(found.marks)))
+        self._next_frame = found.next_frame
+
+
+def _versions() -> dict[str, Any]:
+    return {"program": __version__, "libraries": av.library_versions, "numpy": np.__version__}
+
+
+def _source_of_finds(job: ClipJob) -> dict[str, Any]:
+    """All of the configuration that finding depends on."""
+    config = job.config
+    detect = config.detect.model_dump(mode="json", exclude={"batch"})
+    files = [config.detect.weights, *(region.mask for region in config.detect.regions)]
+    return {
+        "detect": detect,
+        "files": [_identity(path) for path in files if isinstance(path, Path)],
+        "device": config.device,
+        "accelerator": job.accelerator,
+        "room": [config.memory.budget, config.queues.capacity, config.temporal.window],
+    }
+
+
+def _source_of_fills(job: ClipJob, plan: Plan) -> dict[str, Any]:
+    """All of the configuration that restoring depends on."""
+    config, settings = job.config, plan.settings
+    weights = config.inpaint.weights
+    return {
+        "inpaint": config.inpaint.model_dump(mode="json"),
+        "files": [_identity(weights)] if isinstance(weights, Path) else [],
+        "device": config.device,
+        "accelerator": job.accelerator,
+        "window": job.window,
+        "memory": config.memory.budget,
+        "encode": [
+            *(settings.choice.encoder, settings.muxer, settings.preset, settings.crf),
+            *(settings.bitrate, settings.most, settings.gops is not None),
+        ],
+    }
+
+
+def _identity(path: Path) -> list[Any]:
+    """What tells whether a file of the user's has changed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return [str(path)]  # the name of a pulled model, whose digest is pinned
+    return [str(path), status.st_size, status.st_mtime_ns]
