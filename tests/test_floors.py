@@ -9,7 +9,7 @@ import sorawm_pipeline
 
 ROOT = Path(sorawm_pipeline.__file__).parent
 FLOORS = {
-    1: ("errors", "report", "logs", "native_log", "state", "snapshot", "hardware"),
+    1: ("errors", "report", "logs", "native_log", "state", "snapshot", "wire_path", "hardware"),
     2: ("config", "config_sections", "config_keys", "marked_yaml", "media", "engine", "models"),
     3: ("vision",),
     4: ("stages", "learn"),

@@ -34,9 +34,17 @@ from sorawm_pipeline.report import (
     readable,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
-from sorawm_pipeline.segments.pieces import PieceWork, Watch
+from sorawm_pipeline.segments.hands import Hands
+from sorawm_pipeline.segments.pieces import PieceWork
 from sorawm_pipeline.segments.store import Store
-from sorawm_pipeline.segments.walk import Alone, PiecesWalk, planned
+from sorawm_pipeline.segments.walk import (
+    Alone,
+    Crew,
+    Crewed,
+    PiecesWalk,
+    planned,
+    stored_plan,
+)
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.decode import HardwareDecoderError
 from sorawm_pipeline.stages.encode import Encode, HardwareEncoderError
@@ -78,11 +86,15 @@ class ClipRun:
     """One clip on its way: awaits its job's blocking parts and its corridor, and measures."""
 
     def __init__(
-        self, config: PipelineConfig, source: Path, on_progress: ProgressCallback | None
+        self,
+        config: PipelineConfig,
+        source: Path,
+        on_progress: ProgressCallback | None,
     ) -> None:
         self._config = config
         self._source = source
         self._on_progress = on_progress
+        self._hands: Hands | None = None
         self._job = ClipJob(config, source)
         self._started = time.perf_counter()
         self._startup_s = 0.0
@@ -96,12 +108,25 @@ class ClipRun:
         self._store: Store | None = None
         self._in_one_go: PiecesReport | None = None
 
-    async def clean(self, output: Path, overwrite: bool, detectors: WarmDetectors) -> ClipReport:
+    async def clean(
+        self,
+        output: Path,
+        overwrite: bool,
+        detectors: WarmDetectors,
+        hands: Hands | None = None,
+    ) -> ClipReport:
         """Clean the clip and publish the result.
+
+        Args:
+            output: the result's file.
+            overwrite: whether it may replace another.
+            detectors: to borrow one from.
+            hands: who does the pieces of a long clip; None: this process.
 
         Raises:
             PipelineError: whatever went wrong; `report` then tells how far it got.
         """
+        self._hands = hands
         async with self._thread() as thread:
             await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
             await self._walked(detectors, thread)
@@ -238,15 +263,20 @@ class ClipRun:
             plan, pieces = await thread.call(planned, self._job, self._config.pieces.length_s)
             async with detectors.borrow() as warm:
                 inpainter = await thread.call(warm.inpainter, self._job.clip.layout)
-            self._startup_s += time.perf_counter() - asked
-            self._phase = "cleaning"
-            together = 1 if inpainter is None else inpainter.together
-            work = PieceWork(self._job, plan, store)
-            crew = Alone(work, detectors, thread, Watch(lambda _: None))
-            walk = PiecesWalk(self._job, plan, pieces, store, crew, together, self._tell)
-            self._walk = walk
-            with told(self.reading):
-                await walk.run(thread)
+                together = 1 if inpainter is None else inpainter.together
+                crew: Crew = Alone(PieceWork(self._job, plan, store), warm)
+                if self._hands is not None:
+                    name = await thread.call(stored_plan, store, plan)
+                    crew = Crewed(self._hands, (self._job.clip.path, store, name))
+                self._startup_s += time.perf_counter() - asked
+                self._phase = "cleaning"
+                walk = PiecesWalk(self._job, plan, pieces, store, crew, together, self._tell)
+                self._walk = walk
+                try:
+                    with told(self.reading):
+                        await walk.run(thread)
+                finally:
+                    await crew.close()
 
     async def _walk_corridor(self, detectors: WarmDetectors, thread: Owner) -> None:
         asked = time.perf_counter()

@@ -15,6 +15,7 @@ from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.readings import Reading
 from sorawm_pipeline.report import ClipReport, DetectReport
+from sorawm_pipeline.segments.hands import Hands, processes
 from sorawm_pipeline.warm import WarmDetectors
 
 
@@ -25,10 +26,13 @@ class Pipeline:
 
     Args:
         config: all defaults when left out.
+        hands: who does the pieces of long clips; None: this process, or as many others as
+            `pieces.workers` says. Closing them is the caller's business.
     """
 
-    def __init__(self, config: PipelineConfig | None = None) -> None:
+    def __init__(self, config: PipelineConfig | None = None, hands: Hands | None = None) -> None:
         self.config = config or PipelineConfig()
+        self._given_hands = self._hands = hands
         self._detectors: WarmDetectors | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[ClipReport | PipelineError]] = set()
@@ -43,6 +47,9 @@ class Pipeline:
     async def __aenter__(self) -> Self:
         self._detectors = WarmDetectors(self.config, keep=True)
         self._stack.push_async_callback(self._detectors.close)
+        if self._given_hands is None and self.config.pieces.workers > 1:
+            self._hands = processes(self.config)
+            self._stack.push_async_callback(self._hands.close)
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         return self
 
@@ -60,6 +67,7 @@ class Pipeline:
             await self._stack.__aexit__(None, None, None)
         finally:
             self._detectors = self._tasks = None
+            self._hands = self._given_hands
 
     async def process(
         self,
@@ -84,8 +92,8 @@ class Pipeline:
             PipelineError: the clip could not be cleaned; one sentence, `kind` and `stage`.
         """
         run = self._run(path, on_progress)
-        async with self._lender() as detectors:
-            return await run.clean(*self._place(path, output, overwrite), detectors)
+        async with self._lender() as (detectors, hands):
+            return await run.clean(*self._place(path, output, overwrite), detectors, hands)
 
     async def attempt(
         self,
@@ -98,8 +106,8 @@ class Pipeline:
         """Like `process`, but a clip that fails is a report with status `failed`, not an error."""
         run = self._run(path, on_progress)
         try:
-            async with self._lender() as detectors:
-                return await run.clean(*self._place(path, output, overwrite), detectors)
+            async with self._lender() as (detectors, hands):
+                return await run.clean(*self._place(path, output, overwrite), detectors, hands)
         except PipelineError as error:
             return run.report("failed", error)
 
@@ -111,7 +119,7 @@ class Pipeline:
         Raises:
             PipelineError: as `process`.
         """
-        async with self._lender() as detectors:
+        async with self._lender() as (detectors, _):
             return await self._run(path, on_progress).look(detectors)
 
     async def events(
@@ -174,16 +182,20 @@ class Pipeline:
         return chosen, self.config.output.overwrite if overwrite is None else overwrite
 
     @asynccontextmanager
-    async def _lender(self) -> AsyncIterator[WarmDetectors]:
-        """The detectors that stay warm; outside `async with` they do so for one clip."""
+    async def _lender(self) -> AsyncIterator[tuple[WarmDetectors, Hands | None]]:
+        """The detectors that stay warm, and the hands; outside `async with` for one clip."""
         if self._detectors is not None:
-            yield self._detectors
+            yield self._detectors, self._hands
             return
-        detectors = WarmDetectors(self.config, keep=self.config.verify)
-        try:
-            yield detectors
-        finally:
-            await detectors.close()
+        async with AsyncExitStack() as stack:
+            pieces = self.config.pieces
+            detectors = WarmDetectors(self.config, keep=self.config.verify or pieces.length_s > 0)
+            stack.push_async_callback(detectors.close)
+            hands = self._given_hands
+            if hands is None and pieces.workers > 1:
+                hands = processes(self.config)
+                stack.push_async_callback(hands.close)
+            yield detectors, hands
 
 
 class _Latest:

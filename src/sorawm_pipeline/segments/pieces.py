@@ -135,7 +135,7 @@ class Watch:
         on_consumed: called on the event loop with the frames that have come out of the present one.
     """
 
-    def __init__(self, on_consumed: Callable[[int], None]) -> None:
+    def __init__(self, on_consumed: Callable[[int], None] = lambda _: None) -> None:
         self.tell = on_consumed
         self._corridor: Corridor | None = None
 

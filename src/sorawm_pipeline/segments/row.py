@@ -29,7 +29,7 @@ from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
 
 AHEAD = 2
-"""Pieces that finding may be ahead of restoring, beside one for each worker."""
+"""Pieces that finding may be ahead of restoring, beside one for each that is restored at once."""
 
 LOOKED_ON = 240
 """Frames behind a piece that finding may read before it stops."""
@@ -48,13 +48,20 @@ class Row:
     """
 
     def __init__(
-        self, job: ClipJob, plan: Plan, pieces: list[Piece], store: Store, reach: Reach, slots: int
+        self,
+        job: ClipJob,
+        plan: Plan,
+        pieces: list[Piece],
+        store: Store,
+        reach: Reach,
+        restorers: int,
     ) -> None:
         self._job = job
         self._plan = plan
         self._store = store
         self._reach = reach
-        self._ahead = AHEAD + slots
+        self._restorers = restorers
+        self._restoring = 0
         self.pieces = pieces
         self.runs = Runs()
         self.found = self.restored = self.reused = 0
@@ -69,7 +76,7 @@ class Row:
         self._base = key_of(_versions(), _source_of_finds(job))
         self._restore_base = key_of(_versions(), _source_of_fills(job, plan))
         self.copied_groups = 0
-        store.prune((f"find-{self._base[:8]}-", f"piece-{self._restore_base[:8]}-"))
+        store.prune((f"find-{self._base[:8]}-", f"piece-{self._restore_base[:8]}-", "plan-"))
 
     @property
     def done(self) -> bool:
@@ -121,12 +128,15 @@ class Row:
         restore = self._restore_task()
         may_find = len(self._finds) < len(self.pieces) and not self._finding
         ahead = len(self._finds) - self._given
-        if may_find and (restore is None or ahead < self._ahead - AHEAD):
+        if restore is not None and (not may_find or ahead > self._restorers):
+            self._given += 1
+            self._restoring += 1
+            return restore
+        needed = restore is None and not self._restoring
+        if may_find and (needed or ahead < self._restorers + AHEAD):
             self._finding = True
             return self._find_task()
-        if restore is not None:
-            self._given += 1
-        return restore
+        return None
 
     def _find_task(self) -> FindTask:
         piece, timeline = self.pieces[len(self._finds)], self._plan.timeline
@@ -138,7 +148,7 @@ class Row:
         return FindTask(name, piece, self._next_frame, after, last)
 
     def _restore_task(self) -> RestoreTask | None:
-        if self._given == len(self.pieces):
+        if self._given == len(self.pieces) or self._restoring >= self._restorers:
             return None
         piece, gops, timeline = (
             self.pieces[self._given],
@@ -199,6 +209,7 @@ class Row:
         else:
             if not isinstance(what, Restored):
                 return False
+            self._restoring -= 1
             self._restored[task.piece.number] = task.name
             if task.groups is not None:
                 self.copied_groups += task.groups[1] - task.groups[0] - len(task.changed)

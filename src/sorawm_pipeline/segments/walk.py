@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from sorawm_pipeline.engine import CorridorSnapshot, Owner
+from sorawm_pipeline.engine import CorridorSnapshot, Owner, OwnerThread
 from sorawm_pipeline.hardware.gpu import Gpu
 from sorawm_pipeline.job import ClipJob
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.timeline import Timeline, read_timeline
 from sorawm_pipeline.readings import no_gpu
 from sorawm_pipeline.report import PartReport, PiecesReport, SpliceReport
+from sorawm_pipeline.segments.hands import Hands
 from sorawm_pipeline.segments.joining import join
-from sorawm_pipeline.segments.pieces import PieceWork, Plan, Task, Watch
+from sorawm_pipeline.segments.orders import Order
+from sorawm_pipeline.segments.pieces import FindTask, PieceWork, Plan, RestoreTask, Task, Watch
 from sorawm_pipeline.segments.plan import Piece, Reach, cut
 from sorawm_pipeline.segments.row import Row
-from sorawm_pipeline.segments.store import Store
+from sorawm_pipeline.segments.store import Store, key_of
+from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
-from sorawm_pipeline.warm import WarmDetectors
+from sorawm_pipeline.warm import WarmDetector
 
 
 class Crew(Protocol):
@@ -27,11 +31,16 @@ class Crew(Protocol):
 
     Attributes:
         slots: how many tasks they do at once.
-        watch: what can be seen of their work from here.
+        restorers: how many of these may restore.
     """
 
     slots: int
-    watch: Watch
+    restorers: int
+
+    @property
+    def corridor(self) -> CorridorSnapshot | None:
+        """A corridor at work that can be seen from here."""
+        ...
 
     async def do(self, task: Task) -> None:
         """Do a task; its result is in the store afterwards. May be called `slots` times at once.
@@ -42,23 +51,74 @@ class Crew(Protocol):
         """
         ...
 
+    async def close(self) -> None: ...
+
 
 class Alone:
-    """A crew of one: this process."""
+    """A crew that is this process: it finds one piece while it restores another.
 
-    slots = 1
+    Args:
+        work: of the clip.
+        warm: what is used to look and to fill, for as long as the crew is at work.
+    """
 
-    def __init__(
-        self, work: PieceWork, detectors: WarmDetectors, thread: Owner, watch: Watch
-    ) -> None:
+    slots, restorers = 2, 1
+
+    def __init__(self, work: PieceWork, warm: WarmDetector) -> None:
         self._work = work
-        self._detectors = detectors
-        self._thread = thread
-        self.watch = watch
+        self._warm = warm
+        self._threads = [OwnerThread(f"piece-{number}") for number in range(self.slots)]
+        self._watches = {FindTask: Watch(), RestoreTask: Watch()}
 
     async def do(self, task: Task) -> None:
-        async with self._detectors.borrow() as warm:
-            await self._work.do(task, warm, self._thread, self.watch)
+        thread = self._threads.pop()
+        try:
+            await self._work.do(task, self._warm, thread, self._watches[type(task)])
+        finally:
+            self._threads.append(thread)
+
+    async def close(self) -> None:
+        for thread in self._threads:
+            await thread.stop()
+
+    @property
+    def corridor(self) -> CorridorSnapshot | None:
+        watch = self._watches[RestoreTask]
+        return watch.corridor or self._watches[FindTask].corridor
+
+
+class Crewed:
+    """A crew whose work is done by hands elsewhere.
+
+    Args:
+        hands: which may have other clips too.
+        clip: the source, the store, and the name of the plan in it.
+    """
+
+    def __init__(self, hands: Hands, clip: tuple[Path, Store, str]) -> None:
+        self._hands = hands
+        self._clip = clip
+        self._frames: dict[str, int] = {}
+        self.slots = self.restorers = hands.slots
+        self.corridor = None
+
+    @property
+    def frames(self) -> int:
+        """Frames that have come out of the corridors at work."""
+        return sum(self._frames.values())
+
+    async def close(self) -> None:
+        """The hands stay for other clips."""
+
+    async def do(self, task: Task) -> None:
+        def tell(frames: int) -> None:
+            self._frames[task.name] = frames
+
+        try:
+            answer = await self._hands.do(Order.of(self._clip, task), tell)
+        finally:
+            self._frames.pop(task.name, None)
+        answer.raised()
 
 
 def planned(job: ClipJob, length_s: float) -> tuple[Plan, list[Piece]]:
@@ -75,6 +135,13 @@ def planned(job: ClipJob, length_s: float) -> tuple[Plan, list[Piece]]:
     if job.settings.counts:
         raise Unfit(f"what {job.settings.choice.encoder} writes cannot be joined")
     return Plan(job.settings, timeline, job.accelerator, job.left), pieces
+
+
+def stored_plan(store: Store, plan: Plan) -> str:
+    """Put a plan into the store, for others, and give its name. Blocks."""
+    name = f"plan-{key_of(dumped(plan))}"
+    store.put(name, plan)
+    return name
 
 
 class PiecesWalk:
@@ -106,7 +173,7 @@ class PiecesWalk:
         self._crew = crew
         self._tell = on_consumed
         reach = Reach(job.window, together)
-        self._row = Row(job, plan, pieces, store, reach, crew.slots)
+        self._row = Row(job, plan, pieces, store, reach, crew.restorers)
         self._changed = asyncio.Condition()
         self._error: BaseException | None = None
         self._spliced: SpliceReport | None = None
@@ -167,7 +234,7 @@ class PiecesWalk:
 
     @property
     def corridor(self) -> CorridorSnapshot | None:
-        return self._crew.watch.corridor
+        return self._crew.corridor
 
     @property
     def batch_caps(self) -> Mapping[str, int]:

@@ -7,34 +7,21 @@ percent-encoded, as they may be any bytes.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     FiniteFloat,
-    PlainSerializer,
-    PlainValidator,
     TypeAdapter,
 )
 
 from sorawm_pipeline.report import Text
+from sorawm_pipeline.wire_path import WirePath
 
 LINE_MAX = 32 << 20
 """Bytes of the longest line; a report of a long clip with many marks is the longest there is."""
-
-
-def _path(value: object) -> Path:
-    return value if isinstance(value, Path) else Path(os.fsdecode(unquote_to_bytes(str(value))))
-
-
-WirePath = Annotated[
-    Path, PlainValidator(_path), PlainSerializer(lambda path: quote_from_bytes(os.fsencode(path)))
-]
 
 
 class Message(BaseModel):

@@ -1,0 +1,159 @@
+"""Orders for those who do pieces elsewhere: what they are told, what they answer.
+
+An order names files that both sides reach, the source and the store; pictures never cross.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.engine import OwnerThread
+from sorawm_pipeline.errors import PipelineError
+from sorawm_pipeline.media.parameter_sets import Unfit
+from sorawm_pipeline.report import Text
+from sorawm_pipeline.segments.pieces import FindTask, PieceWork, Plan, RestoreTask, Task, Watch
+from sorawm_pipeline.segments.store import Store
+from sorawm_pipeline.snapshot import dumped, loaded
+from sorawm_pipeline.stages.decode import HardwareDecoderError
+from sorawm_pipeline.stages.picture_encoder import HardwareEncoderError
+from sorawm_pipeline.warm import WarmDetectors
+from sorawm_pipeline.wire_path import WirePath
+
+PLANS = 4
+"""Plans that are remembered."""
+
+_BLAMED = {"encoder": HardwareEncoderError, "decoder": HardwareDecoderError}
+
+
+class Order(BaseModel):
+    """Do a task of a clip.
+
+    Attributes:
+        source: the clip.
+        store: the folder of its pieces, with the plan in it.
+        plan: name of the plan.
+        task: a snapshot of the task, in base64.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: WirePath
+    store: WirePath
+    plan: str
+    task: str
+
+    @classmethod
+    def of(cls, work: tuple[WirePath, Store, str], task: Task) -> Self:
+        source, store, plan = work
+        packed = base64.b64encode(dumped(task)).decode()
+        return cls(source=source, store=store.folder, plan=plan, task=packed)
+
+    def unpacked(self) -> Task:
+        """Raises SnapshotError: it is no task."""
+        task = loaded(base64.b64decode(self.task))
+        if not isinstance(task, FindTask | RestoreTask):
+            raise TypeError("an order is for a task")
+        return task
+
+
+class Answer(BaseModel):
+    """How an order ended.
+
+    Attributes:
+        outcome: `done`; `unfit`: parts of this clip cannot be done alone; `failed`.
+        message: why not, in a sentence.
+        kind, stage: as in `PipelineError`.
+        blamed: which device failed that software can do without.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: Literal["done", "unfit", "failed"]
+    message: Text = ""
+    kind: str | None = None
+    stage: str | None = None
+    blamed: Literal["encoder", "decoder"] | None = None
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        if isinstance(error, Unfit):
+            return cls(outcome="unfit", message=str(error))
+        if not isinstance(error, PipelineError):
+            return cls(outcome="failed", message=f"{type(error).__name__}: {error}")
+        blamed: Literal["encoder", "decoder"] | None = None
+        if isinstance(error, HardwareEncoderError):
+            blamed = "encoder"
+        elif isinstance(error, HardwareDecoderError):
+            blamed = "decoder"
+        return cls(
+            outcome="failed",
+            message=error.message,
+            kind=error.kind,
+            stage=error.stage,
+            blamed=blamed,
+        )
+
+    def raised(self) -> None:
+        """Raise what the other side raised, if it did."""
+        if self.outcome == "unfit":
+            raise Unfit(self.message)
+        if self.outcome == "failed":
+            cls = PipelineError if self.blamed is None else _BLAMED[self.blamed]
+            raise cls(self.message, kind=self.kind, stage=self.stage)
+
+
+class Doer:
+    """Does orders, one at a time, with models that stay warm. Used by one thread.
+
+    Args:
+        config: of the pipeline that gives the orders.
+        on_consumed: called with the frames that have come out of the corridor at work.
+    """
+
+    def __init__(
+        self, config: PipelineConfig, on_consumed: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._config = config
+        self._tell = on_consumed
+        self._runner = asyncio.Runner()
+        self._detectors = WarmDetectors(config, keep=True)
+        self._plans: dict[str, Plan] = {}
+
+    def do(self, order: Order) -> Answer:
+        """Whatever goes wrong is in the answer."""
+        try:
+            self._runner.run(self._done(order))
+        except Exception as error:  # what is not foreseen is told too
+            return Answer.of(error)
+        return Answer(outcome="done")
+
+    def close(self) -> None:
+        self._runner.run(self._detectors.close())
+        self._runner.close()
+
+    async def _done(self, order: Order) -> None:
+        store = Store(order.store)
+        thread = OwnerThread("piece")
+        try:
+            plan = await thread.call(self._plan, store, order.plan)
+            work = await thread.call(PieceWork.for_plan, self._config, order.source, plan, store)
+            async with self._detectors.borrow() as warm:
+                await work.do(order.unpacked(), warm, thread, Watch(self._tell))
+        finally:
+            await thread.stop()
+
+    def _plan(self, store: Store, name: str) -> Plan:
+        if name not in self._plans:
+            plan = store.get(name)
+            if not isinstance(plan, Plan):
+                raise Unfit("its plan has disappeared")
+            while len(self._plans) >= PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[name] = plan
+        return self._plans[name]
