@@ -260,10 +260,11 @@ class ClipRun:
         store = self._store = Store.beside(self._job.target.path)
         with store.locked():
             asked = time.perf_counter()
-            plan, pieces = await thread.call(planned, self._job, self._config.pieces.length_s)
+            length_s = self._config.pieces.length_s
             async with detectors.borrow() as warm:
-                inpainter = await thread.call(warm.inpainter, self._job.clip.layout)
-                together = 1 if inpainter is None else inpainter.together
+                plan, pieces, together = await thread.call(
+                    planned, self._job, length_s, warm, store
+                )
                 crew: Crew = Alone(PieceWork(self._job, plan, store), warm)
                 if self._hands is not None:
                     name = await thread.call(stored_plan, store, plan)

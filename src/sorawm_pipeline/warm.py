@@ -14,6 +14,7 @@ from sorawm_pipeline.hardware.gpu import Gpu, GpuSampler, gpu_in_sight
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
 from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.readings import no_gpu
+from sorawm_pipeline.vision.cpu_networks import Precision
 from sorawm_pipeline.vision.detector import Detector, NoDetector
 from sorawm_pipeline.vision.inpainters import plug_in
 from sorawm_pipeline.vision.lama import Lama
@@ -21,6 +22,7 @@ from sorawm_pipeline.vision.model_store import pulled_or_path, weights_for
 from sorawm_pipeline.vision.restore import PLAIN, Inpainter, plain_inpainter
 from sorawm_pipeline.vision.see_through import Networks, SeeThrough, load_networks
 
+Forms = tuple[Precision, Precision]
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
@@ -56,7 +58,7 @@ class WarmDetector:
     def __init__(self, owner: Owner, config: PipelineConfig) -> None:
         self.owner = owner
         self._config = config
-        self._networks: Networks | None = None
+        self._networks: dict[Forms | None, Networks] = {}
         self.gpu: Callable[[], Gpu | None] = no_gpu
         self.detector, self.believe = _load(config)
         with ExitStack() as stack:
@@ -69,8 +71,12 @@ class WarmDetector:
         start = min(size, AUTO_START) if wanted == "auto" else size
         return BatchCap(size, start=start, signals=self._signals, release=self._release)
 
-    def inpainter(self, layout: PixelLayout) -> Inpainter | None:
+    def inpainter(self, layout: PixelLayout, forms: Forms | None = None) -> Inpainter | None:
         """The configured inpainter for one clip; its networks stay loaded for the next.
+
+        Args:
+            layout: of the clip's pictures.
+            forms: of its networks, where another process has chosen them; None: the fastest here.
 
         Raises:
             ModelError: they cannot be loaded.
@@ -84,9 +90,12 @@ class WarmDetector:
             return Lama(pulled_or_path(inpaint.weights), layout, device, inpaint.sha256)
         if inpaint.method != SeeThrough.method:
             return plug_in(inpaint, device, layout)
-        if self._networks is None:
-            self._networks = load_networks(device, half=inpaint.half, compile=inpaint.compile)
-        return SeeThrough(self._networks, layout, inpaint.stride)
+        if forms not in self._networks:
+            networks = load_networks(
+                device, half=inpaint.half, compile=inpaint.compile, forms=forms
+            )
+            self._networks = {forms: networks, networks.forms: networks}
+        return SeeThrough(self._networks[forms], layout, inpaint.stride)
 
     def rest(self) -> None:
         """Give the device's cached memory back until the next clip."""
@@ -94,7 +103,7 @@ class WarmDetector:
             self._release()
 
     def close(self) -> None:
-        self._networks = None
+        self._networks = {}
         self._stack.close()
         self.rest()
 

@@ -26,6 +26,7 @@ from sorawm_pipeline.stages.find import Find
 from sorawm_pipeline.stages.picture_encoder import EncodeSettings
 from sorawm_pipeline.stages.recall import Recall
 from sorawm_pipeline.vision.regions import Regions
+from sorawm_pipeline.vision.restore import Inpainter
 from sorawm_pipeline.vision.tracks import Marks
 from sorawm_pipeline.walks import (
     corridor_of,
@@ -33,7 +34,7 @@ from sorawm_pipeline.walks import (
     inpainter_report,
     part_report,
 )
-from sorawm_pipeline.warm import WarmDetector
+from sorawm_pipeline.warm import Forms, WarmDetector
 
 
 @value
@@ -46,12 +47,14 @@ class Plan:
         timeline: of the clip.
         accelerator: the device that decodes, None for software.
         left: by frame, marks that an earlier result had left.
+        forms: of the networks that fill, if they have several, so that all pieces are alike.
     """
 
     settings: EncodeSettings
     timeline: Timeline
     accelerator: str | None
     left: dict[int, Marks]
+    forms: Forms | None = None
 
 
 @value
@@ -199,7 +202,7 @@ class PieceWork:
 
     async def _find(self, task: FindTask, warm: WarmDetector, thread: Owner, watch: Watch) -> None:
         job, plan = self._job, self._plan
-        room = await thread.call(lambda: job.room(warm, warm.inpainter(job.clip.layout)))
+        room = await thread.call(lambda: job.room(warm, self._inpainter(warm)))
         detect = job.detect(warm, room)
         told = 0
         if task.after is not None:
@@ -225,7 +228,7 @@ class PieceWork:
         self, task: RestoreTask, warm: WarmDetector, thread: Owner, watch: Watch
     ) -> None:
         job, plan, around = self._job, self._plan, task.around
-        inpainter = await thread.call(lambda: warm.inpainter(job.clip.layout))
+        inpainter = await thread.call(self._inpainter, warm)
         room = job.room(warm, inpainter)
         draft = await thread.call(self._store.draft)
         encode = EncodePiece(
@@ -264,6 +267,9 @@ class PieceWork:
             await thread.call(self._store.put, task.name, restored, draft)
         finally:
             await thread.call(lambda: draft.unlink(missing_ok=True))
+
+    def _inpainter(self, warm: WarmDetector) -> Inpainter | None:
+        return warm.inpainter(self._job.clip.layout, self._plan.forms)
 
     def _settings(self, task: RestoreTask) -> EncodeSettings:
         """The clip's, with the groups of the piece alone."""

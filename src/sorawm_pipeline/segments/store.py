@@ -23,6 +23,9 @@ from sorawm_pipeline.media.target import write_error
 from sorawm_pipeline.snapshot import SnapshotError, dumped, loaded
 
 FOLDER = ".sorawm-pieces"
+FORMS = "forms"
+"""Under this name lies in which form the networks are that fill."""
+
 PART, DONE, PACKETS = ".part", ".npz", ".packets"
 
 

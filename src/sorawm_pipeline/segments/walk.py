@@ -20,7 +20,7 @@ from sorawm_pipeline.segments.orders import Order
 from sorawm_pipeline.segments.pieces import FindTask, PieceWork, Plan, RestoreTask, Task, Watch
 from sorawm_pipeline.segments.plan import Piece, Reach, cut
 from sorawm_pipeline.segments.row import Row
-from sorawm_pipeline.segments.store import Store, key_of
+from sorawm_pipeline.segments.store import FORMS, Store, key_of
 from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.warm import WarmDetector
@@ -121,8 +121,12 @@ class Crewed:
         answer.raised()
 
 
-def planned(job: ClipJob, length_s: float) -> tuple[Plan, list[Piece]]:
-    """How a prepared clip is cut. Reads all packets; blocks.
+def planned(
+    job: ClipJob, length_s: float, warm: WarmDetector, store: Store
+) -> tuple[Plan, list[Piece], int]:
+    """How a prepared clip is cut, and frames of a mark that are filled at once. Blocks.
+
+    Reads all packets.
 
     Raises:
         Unfit: it is done in one go, and why.
@@ -134,7 +138,13 @@ def planned(job: ClipJob, length_s: float) -> tuple[Plan, list[Piece]]:
         raise Unfit("it has no key frames to be cut at")
     if job.settings.counts:
         raise Unfit(f"what {job.settings.choice.encoder} writes cannot be joined")
-    return Plan(job.settings, timeline, job.accelerator, job.left), pieces
+    forms = store.get(FORMS)
+    inpainter = warm.inpainter(job.clip.layout, forms)
+    chosen = getattr(inpainter, "forms", None)
+    if chosen != forms:
+        store.put(FORMS, chosen)
+    plan = Plan(job.settings, timeline, job.accelerator, job.left, chosen)
+    return plan, pieces, 1 if inpainter is None else inpainter.together
 
 
 def stored_plan(store: Store, plan: Plan) -> str:

@@ -120,6 +120,7 @@ def fastest(
     sample: Floats,
     threads: int | None = None,
     int8: Weights | None = None,
+    form: Precision | None = None,
 ) -> tuple[CpuNetwork, str | None]:
     """The network in a form that answers sooner, and why in none of them.
 
@@ -128,6 +129,7 @@ def fastest(
         sample: a batch as it may come, to try each form with.
         threads: for one call; None leaves it to the runtime.
         int8: the same network in 8-bit integers.
+        form: the only one to try, so that the answers are those of another process that chose it.
 
     Raises:
         ModelError: the file is no network that can be run.
@@ -136,9 +138,10 @@ def fastest(
     answer = best(sample)
     exact = quickest = _seconds(best, sample)
     forms: list[tuple[str, Callable[[], CpuNetwork], float]] = []
-    if int8 is not None:
+    if int8 is not None and form in (None, "int8"):
         forms.append(("int8", lambda: OnnxNetwork(int8, threads, "int8"), APART_INT8))
-    forms.append(("OpenVINO", lambda: OpenVinoNetwork(weights, threads), APART))
+    if form in (None, "bf16"):
+        forms.append(("OpenVINO", lambda: OpenVinoNetwork(weights, threads), APART))
     reasons = []
     for name, load, most_apart in forms:
         if quickest * ENOUGH <= exact:
@@ -152,6 +155,8 @@ def fastest(
         if not apart <= most_apart:
             reasons.append(f"{name}: its answers differ by {apart:.3f}")
             continue
+        if form is not None:
+            return network, None
         seconds = _seconds(network, sample)
         if seconds * WINS <= quickest:
             best, quickest = network, seconds

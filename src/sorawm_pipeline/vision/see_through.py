@@ -139,6 +139,11 @@ class Networks:
     device: str = "cpu"
     fallback: str | None = None
 
+    @property
+    def forms(self) -> tuple[Precision, Precision]:
+        """In which form each of them is loaded."""
+        return self.matte.precision, self.fill.precision
+
 
 def load_networks(
     device: str = "cpu",
@@ -146,15 +151,24 @@ def load_networks(
     half: bool = False,
     compile: bool = False,  # noqa: A002
     threads: int | None = None,
+    forms: tuple[Precision, Precision] | None = None,
 ) -> Networks:
     """The built-in networks, checked against their digests: ONNX on a CPU, torch on a GPU.
+
+    Args:
+        device: `cpu` or `cuda[:n]`.
+        half: in half precision, on a GPU.
+        compile: on a GPU.
+        threads: for one call on a CPU; None leaves it to the runtime.
+        forms: in which each is loaded on a CPU; None: what is fastest here.
 
     Raises:
         ModelError: a file is missing or was changed.
     """
     networks: list[Network] = []
     fallback: str | None = None
-    for name, parts in ((MATTE, MATTE_PARTS), (FILL, FILL_PARTS)):
+    wanted = forms or (None, None)
+    for name, parts, form in ((MATTE, MATTE_PARTS, wanted[0]), (FILL, FILL_PARTS, wanted[1])):
         sample = np.random.default_rng(0).random((1, sum(parts[0]), *SAMPLE), np.float32)
         if device.startswith("cuda"):
             weights = builtin_weights("safetensors", name)
@@ -163,7 +177,7 @@ def load_networks(
         else:
             plain = builtin_weights("onnx", name)
             int8 = builtin_weights("int8", name) if (name, "int8") in builtin_files() else None
-            network, fallback = fastest(plain, sample, threads, int8)
+            network, fallback = fastest(plain, sample, threads, int8, form)
         networks.append(network)
     matte, fill = networks
     return Networks(matte, fill, device, fallback)
@@ -229,6 +243,7 @@ class SeeThrough:
         self._blind = DiffusionInpainter("telea")
         self.runtime: str = networks.fill.runtime
         self.precision = networks.fill.precision
+        self.forms = networks.forms
         self.device = networks.device
         self.fallback = networks.fallback
         self.weights_sha256: str | None = networks.fill.sha256
