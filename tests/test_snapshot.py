@@ -92,7 +92,9 @@ def test_a_class_that_is_not_declared_is_refused() -> None:
         dumped([Stranger(1)])
 
 
-@pytest.mark.parametrize("bad", [b"", b"PK", b"nonsense", b"\x80\x04K\x01."])
+@pytest.mark.parametrize(
+    "bad", [b"", b"PK", b"PK\x03\x04" + b"x" * 40, b"nonsense", b"\x80\x04K\x01."]
+)
 def test_other_bytes_are_no_snapshot(bad: bytes) -> None:
     with pytest.raises(SnapshotError):
         loaded(bad)

@@ -17,6 +17,7 @@ from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ Array = NDArray[Any]
 
 _VALUES: dict[str, type] = {}
 _NAMES: dict[type, str] = {}
+_BROKEN = (
+    *(ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError),
+    *(BadZipFile, NotImplementedError, RecursionError),
+)
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -68,11 +73,14 @@ def loaded(data: bytes | Path, into: object | None = None) -> Any:
         OSError: the file cannot be read.
     """
     try:
-        with np.load(io.BytesIO(data) if isinstance(data, bytes) else data) as file:
+        with (
+            io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as raw,
+            np.load(raw) as file,
+        ):
             arrays = {name: file[name] for name in file.files}
         tree = json.loads(bytes(arrays.pop("tree")))
         return _Reader(arrays).value(tree, into)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError) as error:
+    except _BROKEN as error:
         raise SnapshotError(f"not a snapshot of this version: {error}") from error
 
 

@@ -16,6 +16,7 @@ from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.segments.orders import Answer, Order
 from sorawm_pipeline.warm import resolve_device
 
+MODULE = "-m", "sorawm_pipeline.segments.hand_main"
 TRIES = 3
 """Processes that one order may cost."""
 
@@ -148,7 +149,7 @@ class _Process:
     async def _started(self) -> asyncio.subprocess.Process:
         process = self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "sorawm_pipeline.segments.hand_main"),
+            *MODULE,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_MAX,

@@ -10,6 +10,7 @@ from typing import Protocol
 from sorawm_pipeline.engine import CorridorSnapshot, Owner, OwnerThread
 from sorawm_pipeline.hardware.gpu import Gpu
 from sorawm_pipeline.job import ClipJob
+from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.timeline import Timeline, read_timeline
 from sorawm_pipeline.readings import no_gpu
@@ -24,6 +25,8 @@ from sorawm_pipeline.segments.store import FORMS, Store, key_of
 from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.warm import WarmDetector
+
+log = get_logger(__name__)
 
 
 class Crew(Protocol):
@@ -215,6 +218,8 @@ class PiecesWalk:
     async def _work(self, thread: Owner) -> None:
         try:
             while (task := await self._next(thread)) is not None:
+                doing = "finding" if isinstance(task, FindTask) else "restoring"
+                log.debug("piece", doing=doing, number=task.piece.number)
                 await self._crew.do(task)
                 async with self._changed:
                     await thread.call(self._row.finished, task)
