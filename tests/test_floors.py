@@ -25,7 +25,7 @@ FLOORS = {
         "preview",
         "doctor",
     ),
-    6: ("plan", "batch", "compat", "service"),
+    6: ("plan", "batch", "cluster", "compat", "service"),
     7: ("console", "demo", "cli", "__main__"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -74,36 +74,48 @@ def _signals(stop: Stop) -> Iterator[None]:
 
 
 async def clean_all(
-    pipeline: Pipeline, clips: Sequence[Planned], *, overwrite: bool, listener: Listener
+    pipeline: Pipeline,
+    clips: Sequence[Planned],
+    *,
+    overwrite: bool,
+    listener: Listener,
+    at_once: int = 1,
 ) -> list[ClipReport]:
-    """Clean every clip in turn; one that fails does not keep the others from being done.
+    """Clean every clip, `at_once` at a time; one that fails does not keep others from being done.
 
     SIGINT and SIGTERM stop it; clips that were not finished then are `interrupted`.
 
     Returns:
         One report for each clip, in order.
     """
-    reports: list[ClipReport] = []
+    reports: dict[int, ClipReport] = {}
     task = asyncio.current_task()
     assert task is not None
     stop = Stop(task.cancel, listener.warned)
+    waiting = iter(enumerate(clips))
+
+    async def work() -> None:
+        for number, clip in waiting:
+            if stop.requested:
+                return
+            listener.started(clip, number + 1, len(clips))
+            reports[number] = await _clean(pipeline, clip, overwrite, listener)
+            listener.finished(reports[number])
+
     with _signals(stop):
         try:
-            async with pipeline:
-                for number, clip in enumerate(clips, start=1):
-                    if stop.requested:
-                        break
-                    listener.started(clip, number, len(clips))
-                    reports.append(await _clean(pipeline, clip, overwrite, listener))
-                    listener.finished(reports[-1])
+            async with pipeline, asyncio.TaskGroup() as group:
+                for _ in range(min(at_once, len(clips))):
+                    group.create_task(work())
         except asyncio.CancelledError:
             if not stop.requested:
                 raise
             task.uncancel()
-    for clip in clips[len(reports) :]:
-        reports.append(ClipReport(input=str(clip.source), status="interrupted"))
-        listener.finished(reports[-1])
-    return reports
+    for number, clip in enumerate(clips):
+        if number not in reports:
+            reports[number] = ClipReport(input=str(clip.source), status="interrupted")
+            listener.finished(reports[number])
+    return [reports[number] for number in range(len(clips))]
 
 
 async def _clean(

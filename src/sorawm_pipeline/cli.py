@@ -14,7 +14,12 @@ from sorawm_pipeline import __version__
 from sorawm_pipeline.errors import ConfigError, InputError, PipelineError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sorawm_pipeline.config import PipelineConfig
+    from sorawm_pipeline.console import Reporter
+    from sorawm_pipeline.plan import Planned
+    from sorawm_pipeline.report import ClipReport
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -73,14 +78,14 @@ def run(
         report: Write the JSON report here.
         profile: A set of keys; see the comments in pipeline.yaml.
         set_: KEY=VALUE over the YAML.
-        cluster: Not in this version.
+        cluster: Do the work on a Ray cluster: its address, or local.
         overwrite: Replace existing results.
         progress: Bars on a terminal, a line now and then, or nothing.
         log_format: Log lines for people or as JSON.
     """
-    if cluster is not None:
-        raise ConfigError("--cluster is not available in this version")
     extra = [f"profile={profile}"] if profile else []
+    if cluster is not None:
+        extra.append(f"cluster.address={cluster}")
     overrides = [*(set_ or []), *extra]
     config = _config(pipeline, overrides, log_format)
     if watch is not None or (config.input.watch is not None and not inputs):
@@ -88,12 +93,10 @@ def run(
             raise ConfigError("--watch takes no INPUT and no --report; see `jobs list` for results")
         return _watch(pipeline, overrides, log_format, watch, output, overwrite=overwrite)
 
-    from sorawm_pipeline.batch import clean_all
     from sorawm_pipeline.console import Reporter
     from sorawm_pipeline.job import credentials
     from sorawm_pipeline.media.provenance import identity
     from sorawm_pipeline.native_log import native_output_logged
-    from sorawm_pipeline.pipeline import Pipeline
     from sorawm_pipeline.plan import plan
     from sorawm_pipeline.report import Report, write_json
     from sorawm_pipeline.state import state_folder
@@ -102,9 +105,7 @@ def run(
     with native_output_logged(), Reporter(progress) as reporter:
         clips = plan(config, inputs, output)
         _check_report(report, [clip.source for clip in clips])
-        reports = asyncio.run(
-            clean_all(Pipeline(config), clips, overwrite=overwrite, listener=reporter)
-        )
+        reports = asyncio.run(_cleaned(config, clips, reporter, overwrite=overwrite))
     if report is not None:
         write_json(report, Report(clips=tuple(reports)))
     statuses = {clip.status for clip in reports}
@@ -416,6 +417,22 @@ def remove(name: str) -> int:
 
     print(f"removed {model_store.remove(name)}")
     return DONE
+
+
+async def _cleaned(
+    config: PipelineConfig, clips: Sequence[Planned], reporter: Reporter, *, overwrite: bool
+) -> list[ClipReport]:
+    """Clean clips here, or on a cluster, as many of them at once as it has slots."""
+    from sorawm_pipeline.batch import clean_all
+    from sorawm_pipeline.cluster import connected
+    from sorawm_pipeline.pipeline import Pipeline
+
+    async with connected(config) as hands:
+        at_once = 1 if hands is None else hands.slots
+        pipeline = Pipeline(config, hands)
+        return await clean_all(
+            pipeline, clips, overwrite=overwrite, listener=reporter, at_once=at_once
+        )
 
 
 def _watch(

@@ -250,8 +250,10 @@ class ClipRun:
 
     @property
     def _is_long(self) -> bool:
-        """Whether it is written, and so long that pieces are worth it."""
+        """Whether it is written, and so long that pieces are worth it, or done elsewhere anyway."""
         wanted, seconds = self._config.pieces, self._job.clip.seconds_claimed
+        if self._hands is not None and self._hands.every_clip and wanted.length_s > 0:
+            return self._job.target is not None
         long = wanted.length_s > 0 and (seconds or 0.0) >= max(wanted.from_s, 2 * wanted.length_s)
         return self._job.target is not None and long
 
@@ -262,8 +264,9 @@ class ClipRun:
             asked = time.perf_counter()
             length_s = self._config.pieces.length_s
             async with detectors.borrow() as warm:
+                short = self._hands is not None and self._hands.every_clip
                 plan, pieces, together = await thread.call(
-                    planned, self._job, length_s, warm, store
+                    partial(planned, self._job, length_s, warm, store, short=short)
                 )
                 crew: Crew = Alone(PieceWork(self._job, plan, store), warm)
                 if self._hands is not None:
@@ -316,7 +319,7 @@ class ClipRun:
         busy = {name: stage.busy_s for name, stage in corridor.stages.items()} if corridor else {}
         expected = self._job.clip.frames_claimed or None
         fps = frames / self._wall_s
-        left = (expected - frames) / fps if expected and expected >= frames else None
+        left = (expected - frames) / fps if fps and expected and expected >= frames else None
         stage = max(busy, key=busy.__getitem__, default=Encode.name)
         self._on_progress(Progress(self._source, frames, expected, fps, stage, left))
 

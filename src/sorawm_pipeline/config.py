@@ -22,6 +22,7 @@ from pydantic import (
 
 from sorawm_pipeline import config_keys, marked_yaml
 from sorawm_pipeline.config_sections import (
+    ClusterConfig,
     DecodeConfig,
     DetectConfig,
     EncodeConfig,
@@ -44,6 +45,7 @@ from sorawm_pipeline.errors import ConfigError
 
 __all__ = [
     "PROFILES",
+    "ClusterConfig",
     "DecodeConfig",
     "DetectConfig",
     "EncodeConfig",
@@ -106,6 +108,7 @@ class PipelineConfig(Section):
     temporal: TemporalConfig = TemporalConfig()
     encode: EncodeConfig = EncodeConfig()
     pieces: PiecesConfig = PiecesConfig()
+    cluster: ClusterConfig = ClusterConfig()
     verify: Flag = False
     provenance: ProvenanceConfig = ProvenanceConfig()
     service: ServiceConfig = ServiceConfig()

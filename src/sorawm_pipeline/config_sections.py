@@ -275,6 +275,19 @@ class PiecesConfig(Section):
     workers: Whole = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
 
 
+class ClusterConfig(Section):
+    """Ray machines that do the pieces of clips; a slot does one piece at a time."""
+
+    address: str | None = Field(
+        default=None, min_length=1, description='"local", the address of a Ray cluster, or null'
+    )
+    gpus: Number = Field(default=1.0, gt=0, le=16, description="GPUs of a slot, such as 0.5")
+    cpus: Number = Field(default=1.0, ge=0, le=256, description="cores of a slot, such as 2")
+    slots: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="a whole number of at least 1, or null"
+    )
+
+
 class ProvenanceConfig(Section):
     """Certificate chain and private key (PEM) for signing the result; both or neither."""
 

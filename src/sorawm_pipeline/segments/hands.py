@@ -29,9 +29,11 @@ class Hands(Protocol):
 
     Attributes:
         slots: how many orders they do at once.
+        every_clip: whether short clips are for them too.
     """
 
     slots: int
+    every_clip: bool
 
     async def do(self, order: Order, tell: Callable[[int], None]) -> Answer:
         """Have an order done; waits for a free hand. When cancelled, nobody is at work on it.
@@ -56,6 +58,8 @@ class Processes:
         slots: how many there are.
         devices: of each; None: as configured.
     """
+
+    every_clip = False
 
     def __init__(
         self, config: PipelineConfig, slots: int, devices: list[str] | None = None

@@ -125,11 +125,11 @@ class Crewed:
 
 
 def planned(
-    job: ClipJob, length_s: float, warm: WarmDetector, store: Store
+    job: ClipJob, length_s: float, warm: WarmDetector, store: Store, *, short: bool = False
 ) -> tuple[Plan, list[Piece], int]:
     """How a prepared clip is cut, and frames of a mark that are filled at once. Blocks.
 
-    Reads all packets.
+    Reads all packets. A clip of one piece is done in one go unless it is `short` on purpose.
 
     Raises:
         Unfit: it is done in one go, and why.
@@ -137,7 +137,7 @@ def planned(
     """
     timeline: Timeline = read_timeline(job.clip, job.limits)
     pieces = cut(timeline, job.settings.gops, job.clip.time_base, length_s)
-    if len(pieces) < 2:
+    if len(pieces) < 2 and not short:
         raise Unfit("it has no key frames to be cut at")
     if job.settings.counts:
         raise Unfit(f"what {job.settings.choice.encoder} writes cannot be joined")
