@@ -13,7 +13,8 @@ import pytest
 from sorawm_pipeline import batch
 from sorawm_pipeline.batch import Stop, clean_all
 from sorawm_pipeline.clip_run import Progress
-from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.errors import InputError, PipelineError
+from sorawm_pipeline.pipeline import RESTED
 from sorawm_pipeline.plan import Planned
 from sorawm_pipeline.report import ClipReport, ErrorReport
 
@@ -42,12 +43,16 @@ class Scripted:
 
     def __init__(self) -> None:
         self.running = 0
+        self.rested = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self.running == 0
+
+    def rest(self) -> None:
+        self.rested.set()
 
     async def attempt(self, source: Path, output: Path, **_: Any) -> ClipReport:
         self.running += 1
@@ -64,6 +69,11 @@ class Scripted:
                     await _turns()
                     os.kill(os.getpid(), signal.SIGTERM)
                     await asyncio.Event().wait()
+                case "pieces":
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    await self.rested.wait()
+                    told = PipelineError("it rests", kind=RESTED)
+                    return ClipReport(input="pieces", status="failed", error=ErrorReport.of(told))
                 case "stuck":
                     os.kill(os.getpid(), signal.SIGINT)
                     await asyncio.Event().wait()
@@ -107,6 +117,19 @@ async def test_one_signal_lets_the_running_clip_finish() -> None:
     assert "finishing" in audience.told
 
 
+async def test_a_clip_in_pieces_rests_at_the_first_signal() -> None:
+    statuses, audience = await call("pieces", "a")
+    assert statuses == ["interrupted", "interrupted"]
+    assert "interrupted pieces" in audience.told
+
+
+async def test_several_clips_at_once() -> None:
+    pipeline: Any = Scripted()
+    clips = [Planned(Path(name), Path("out") / name) for name in "abcde"]
+    reports = await clean_all(pipeline, clips, overwrite=False, listener=Audience(), at_once=3)
+    assert [report.input for report in reports] == list("abcde")
+
+
 async def test_two_signals_cancel_it() -> None:
     statuses, _ = await call("a", "twice", "b")
     assert statuses == ["done", "interrupted", "interrupted"]
@@ -134,7 +157,7 @@ async def test_signal_handlers_are_put_back() -> None:
 
 async def test_no_timer_is_left_behind() -> None:
     cancelled: list[int] = []
-    stop = Stop(lambda: cancelled.append(1), lambda _: None)
+    stop = Stop(lambda: cancelled.append(1), lambda _: None, lambda: None)
     stop.request()
     stop.clear()
     await _turns()

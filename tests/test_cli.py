@@ -18,7 +18,7 @@ import pytest
 
 from sorawm_pipeline import cli
 from sorawm_pipeline.config import default_yaml
-from sorawm_pipeline.stages import encode
+from sorawm_pipeline.stages import result_file
 from tests.clips import Clip, audio_only, remuxed, rgb
 
 MakeClip = Callable[[str, Clip], Path]
@@ -56,7 +56,7 @@ def test_a_clip_and_its_report(
     assert set(clip) == {
         *("input", "output", "status", "error", "frames", "startup_s", "wall_s", "fps"),
         *("peak_rss_bytes", "detector", "inpainter", "encoder", "marks", "stages", "queues"),
-        *("live_frames", "provenance", "verification", "decoder"),
+        *("live_frames", "provenance", "verification", "decoder", "pieces"),
     }
     assert list(clip["queues"]) == [
         *("decode->detect", "detect->inpaint", "inpaint->temporal", "temporal->encode"),
@@ -169,7 +169,7 @@ def test_a_bad_input_gives_one_sentence_and_the_others_are_done(
 WRONG_USAGE = [
     (["--set", "detect.confidnce=0.4"], "detect.confidence"),
     (["--set", "detect.confidence=high"], "expected"),
-    (["--cluster", "local"], "not available in this version"),
+    (["--cluster", ""], "address of a Ray cluster"),
     (["--bogus"], "bogus"),
     (["--profile", "turbo"], "turbo"),
 ]
@@ -279,7 +279,7 @@ def test_a_full_disk(
         def write(self, data: object) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(encode, "FileIO", Full)
+    monkeypatch.setattr(result_file, "FileIO", Full)
     report = tmp_path / "report.json"
     assert run(yaml, good, "--output", tmp_path / "out", "--report", report) == 1
     assert "no space left" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from sorawm_pipeline.clip_run import Progress
-from sorawm_pipeline.pipeline import Pipeline
+from sorawm_pipeline.pipeline import RESTED, Pipeline
 from sorawm_pipeline.plan import Planned
 from sorawm_pipeline.report import ClipReport, ErrorReport
 
@@ -26,10 +26,17 @@ class Stop:
     Args:
         cancel: cancels what is running.
         warn: told in words what the first request has done.
+        rest: lets a clip in pieces end after those at work.
     """
 
-    def __init__(self, cancel: Callable[[], object], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        cancel: Callable[[], object],
+        warn: Callable[[str], None],
+        rest: Callable[[], object],
+    ) -> None:
         self.requested = False
+        self._rest = rest
         self._cancel = cancel
         self._warn = warn
         self._deadline: asyncio.TimerHandle | None = None
@@ -40,6 +47,7 @@ class Stop:
             self._cancel()
             return
         self.requested = True
+        self._rest()
         self._warn(f"finishing the running clip within {GRACE_S:.0f} s; once more to stop now")
         self._deadline = asyncio.get_running_loop().call_later(GRACE_S, self._cancel)
 
@@ -91,7 +99,14 @@ async def clean_all(
     reports: dict[int, ClipReport] = {}
     task = asyncio.current_task()
     assert task is not None
-    stop = Stop(task.cancel, listener.warned)
+    ours = False
+
+    def cancel() -> None:
+        nonlocal ours
+        ours = True
+        task.cancel()
+
+    stop = Stop(cancel, listener.warned, pipeline.rest)
     waiting = iter(enumerate(clips))
 
     async def work() -> None:
@@ -108,9 +123,8 @@ async def clean_all(
                 for _ in range(min(at_once, len(clips))):
                     group.create_task(work())
         except asyncio.CancelledError:
-            if not stop.requested:
+            if not ours or task.uncancel():
                 raise
-            task.uncancel()
     for number, clip in enumerate(clips):
         if number not in reports:
             reports[number] = ClipReport(input=str(clip.source), status="interrupted")
@@ -124,6 +138,8 @@ async def _clean(
     if clip.error is not None:
         error = ErrorReport.of(clip.error)
         return ClipReport(input=str(clip.source), status="failed", error=error)
-    return await pipeline.attempt(
+    report = await pipeline.attempt(
         clip.source, clip.output, overwrite=overwrite or None, on_progress=listener.progressed
     )
+    rests = report.error is not None and report.error.kind == RESTED
+    return report.model_copy(update={"status": "interrupted", "error": None}) if rests else report

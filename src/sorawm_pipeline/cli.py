@@ -42,6 +42,7 @@ Set = Annotated[
 Profile = Literal["performance", "balanced", "quality", "compat"]
 State = Literal[
     "waiting",
+    "paused",
     "running",
     "staged",
     "done",
@@ -85,6 +86,8 @@ def run(
     """
     extra = [f"profile={profile}"] if profile else []
     if cluster is not None:
+        if not cluster.strip():
+            raise ConfigError("--cluster takes the address of a Ray cluster, or local")
         extra.append(f"cluster.address={cluster}")
     overrides = [*(set_ or []), *extra]
     config = _config(pipeline, overrides, log_format)
@@ -346,6 +349,32 @@ def retry(*jobs: int, pipeline: Path = Path("pipeline.yaml")) -> int:
     from sorawm_pipeline.service import job_commands
 
     return _say(job_commands.retried(_config(pipeline, [], None), jobs))
+
+
+@jobs_app.command
+def pause(*jobs: int, pipeline: Path = Path("pipeline.yaml")) -> int:
+    """Take jobs off the queue until they are resumed; what is done of long clips is kept.
+
+    Args:
+        jobs: Their numbers.
+        pipeline: The daemon's pipeline.yaml.
+    """
+    from sorawm_pipeline.service import job_commands
+
+    return _say(job_commands.paused(_config(pipeline, [], None), jobs))
+
+
+@jobs_app.command
+def resume(*jobs: int, pipeline: Path = Path("pipeline.yaml")) -> int:
+    """Put paused jobs back into the queue; long clips go on where they stopped.
+
+    Args:
+        jobs: Their numbers.
+        pipeline: The daemon's pipeline.yaml.
+    """
+    from sorawm_pipeline.service import job_commands
+
+    return _say(job_commands.resumed(_config(pipeline, [], None), jobs))
 
 
 @jobs_app.command

@@ -338,7 +338,13 @@ class ClipRun:
             corridor=walk.corridor,
             batch_caps=walk.batch_caps,
             gpu=walk.gpu(),
+            in_pieces=isinstance(walk, PiecesWalk) and self._phase == "cleaning",
         )
+
+    def rest(self) -> None:
+        """Stop when the pieces at work are done, if it is done in pieces."""
+        if isinstance(self._walk, PiecesWalk):
+            self._walk.rest()
 
     def report(self, status: Status, error: PipelineError | None = None) -> ClipReport:
         """What became of the clip; how far it got, if it failed."""

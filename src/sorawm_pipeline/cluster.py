@@ -178,7 +178,9 @@ async def connected(config: PipelineConfig) -> AsyncIterator[Actors | None]:
         ) from error
     if address != LOCAL:
         await _answered(address)
-    place = {"include_dashboard": False} if address == LOCAL else {"address": address}
+    place: dict[str, Any] = {"address": address}
+    if address == LOCAL:
+        place["include_dashboard"] = False  # whose port nobody asked for
     try:
         ray.init(**place, log_to_driver=False, logging_level="error", configure_logging=False)
     except (ray.exceptions.RayError, ConnectionError, ValueError, RuntimeError) as error:

@@ -16,7 +16,10 @@ from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.readings import Reading
 from sorawm_pipeline.report import ClipReport, DetectReport
 from sorawm_pipeline.segments.hands import Hands, processes
+from sorawm_pipeline.segments.walk import RESTED
 from sorawm_pipeline.warm import WarmDetectors
+
+__all__ = ["RESTED", "Pipeline"]
 
 
 class Pipeline:
@@ -164,6 +167,15 @@ class Pipeline:
             raise outcome
         frames, stage = outcome.frames.encoded, last.stage if last else "encode"
         yield Progress(Path(path), frames, frames, outcome.fps, stage, 0.0, outcome)
+
+    def rest(self) -> None:
+        """Let the clips that are done in pieces stop when those at work are done.
+
+        Such a clip then fails with the kind `RESTED`; cleaned again, it goes on from there. Others
+        are not touched. Call it on the event loop.
+        """
+        for run in self._runs:
+            run.rest()
 
     def readings(self) -> list[Reading]:
         """How each clip that is not finished is doing now; call it on the event loop."""

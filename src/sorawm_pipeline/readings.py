@@ -30,6 +30,7 @@ class Reading:
         corridor: its stages and queues; None before there is one.
         batch_caps: the batch that each stage after decode would take now.
         gpu: the newest reading of the GPU in use, None without one.
+        in_pieces: whether it can rest between two pieces.
     """
 
     phase: str
@@ -39,6 +40,7 @@ class Reading:
     corridor: CorridorSnapshot | None = None
     batch_caps: Mapping[str, int] = field(default_factory=dict)
     gpu: Gpu | None = None
+    in_pieces: bool = False
 
 
 def no_gpu() -> Gpu | None:

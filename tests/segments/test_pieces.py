@@ -14,10 +14,11 @@ import pytest
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.errors import OutputError, PipelineError
 from sorawm_pipeline.media.parameter_sets import Unfit
+from sorawm_pipeline.media.target import PIECES_FOLDER
 from sorawm_pipeline.report import ClipReport
 from sorawm_pipeline.segments import plan, walk
 from sorawm_pipeline.segments.pieces import FindTask, PieceWork
-from sorawm_pipeline.segments.store import FOLDER, Store
+from sorawm_pipeline.segments.store import Store
 from sorawm_pipeline.stages import decode
 from tests.clips import HEIGHT, WIDTH, Clip, packets, pictures, times
 
@@ -298,7 +299,7 @@ async def test_a_piece_that_was_damaged_is_made_again(
 ) -> None:
     source, out = make_clip("in.mp4", CLIP), tmp_path / "out.mp4"
     await begun(source, out, monkeypatch)
-    victim = min((tmp_path / FOLDER).glob(f"*/{kind}*.npz"))
+    victim = min((tmp_path / PIECES_FOLDER).glob(f"*/{kind}*.npz"))
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
     report = await Pipeline(config(LENGTH_S)).process(source, out)
     assert report.pieces is not None
@@ -311,7 +312,7 @@ async def test_packets_that_were_damaged_are_noticed(
 ) -> None:
     source, out = make_clip("in.mp4", CLIP), tmp_path / "out.mp4"
     await begun(source, out, monkeypatch)
-    victim = min((tmp_path / FOLDER).glob("*/*.packets"))
+    victim = min((tmp_path / PIECES_FOLDER).glob("*/*.packets"))
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
@@ -349,7 +350,7 @@ async def test_cancelling_keeps_what_is_done_and_leaves_no_thread(
     with pytest.raises(asyncio.CancelledError):
         await job
     assert not out.exists()
-    kept = list((tmp_path / FOLDER).glob("*/piece-*.npz"))
+    kept = list((tmp_path / PIECES_FOLDER).glob("*/piece-*.npz"))
     assert len(kept) == 2
     report = await Pipeline(config(LENGTH_S)).process(source, out)
     assert report.pieces is not None

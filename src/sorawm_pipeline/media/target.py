@@ -12,6 +12,8 @@ from pathlib import Path
 from sorawm_pipeline.errors import OutputError
 
 TEMPORARY_PREFIX = ".sorawm-"
+PIECES_FOLDER = TEMPORARY_PREFIX + "pieces"
+"""Beside a result that is made in pieces."""
 SUFFIX_MAX = 16
 SIDECAR_SUFFIX = ".xmp"
 NAME_MAX_BYTES = 255

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from sorawm_pipeline.errors import OutputError
-from sorawm_pipeline.media.target import write_error
+from sorawm_pipeline.media.target import PIECES_FOLDER, write_error
 from sorawm_pipeline.snapshot import SnapshotError, dumped, loaded
 
-FOLDER = ".sorawm-pieces"
 FORMS = "forms"
 """Under this name lies in which form the networks are that fill."""
 
@@ -52,7 +51,7 @@ class Store:
     def beside(cls, output: Path) -> Store:
         """The store of a result, on the same disk."""
         name = key_of(os.fsencode(output.absolute()))
-        return cls(output.absolute().parent / FOLDER / name)
+        return cls(output.absolute().parent / PIECES_FOLDER / name)
 
     def packets(self, name: str) -> Path:
         return self.folder / (name + PACKETS)

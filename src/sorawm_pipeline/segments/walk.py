@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sorawm_pipeline.engine import CorridorSnapshot, Owner, OwnerThread
+from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.hardware.gpu import Gpu
 from sorawm_pipeline.job import ClipJob
 from sorawm_pipeline.logs import get_logger
@@ -26,6 +27,9 @@ from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.warm import WarmDetector
 
+RESTED = "rested"
+"""Kind of the error of a clip that stopped between two pieces because it was asked to."""
+
 log = get_logger(__name__)
 
 
@@ -39,6 +43,11 @@ class Crew(Protocol):
 
     slots: int
     restorers: int
+
+    @property
+    def frames(self) -> int:
+        """Frames that have come out of corridors at work which cannot be seen from here."""
+        ...
 
     @property
     def corridor(self) -> CorridorSnapshot | None:
@@ -65,7 +74,7 @@ class Alone:
         warm: what is used to look and to fill, for as long as the crew is at work.
     """
 
-    slots, restorers = 2, 1
+    slots, restorers, frames = 2, 1, 0
 
     def __init__(self, work: PieceWork, warm: WarmDetector) -> None:
         self._work = work
@@ -107,7 +116,6 @@ class Crewed:
 
     @property
     def frames(self) -> int:
-        """Frames that have come out of the corridors at work."""
         return sum(self._frames.values())
 
     async def close(self) -> None:
@@ -189,6 +197,7 @@ class PiecesWalk:
         self._row = Row(job, plan, pieces, store, reach, crew.restorers)
         self._changed = asyncio.Condition()
         self._error: BaseException | None = None
+        self._resting = False
         self._spliced: SpliceReport | None = None
         self.left_out: Sequence[str] = ()
 
@@ -204,6 +213,8 @@ class PiecesWalk:
                     break
         if self._error is not None:
             raise self._error
+        if not self._row.done:
+            raise PipelineError("it rests; cleaned again, it goes on from there", kind=RESTED)
         file, spliced = await thread.call(
             join, self._job, self._plan.timeline, self._store, self._row.names
         )
@@ -230,7 +241,7 @@ class PiecesWalk:
 
     async def _next(self, thread: Owner) -> Task | None:
         async with self._changed:
-            while not self._row.done:
+            while not self._row.done and not self._resting:
                 task = await thread.call(self._row.next)
                 if task is not None:
                     return task
@@ -239,13 +250,17 @@ class PiecesWalk:
             self._changed.notify_all()
             return None
 
+    def rest(self) -> None:
+        """Begin no other piece."""
+        self._resting = True
+
     @property
     def gpu(self) -> Callable[[], Gpu | None]:
         return no_gpu
 
     @property
     def consumed(self) -> int:
-        return self._row.frames
+        return min(len(self._plan.timeline), self._row.frames + self._crew.frames)
 
     @property
     def corridor(self) -> CorridorSnapshot | None:

@@ -49,6 +49,9 @@ GRACE_S = 10.0
 HURRY_S = 20.0
 """How long cleaning up may take after that."""
 
+TURN_S = 60.0
+"""How long a clip in pieces is worked on, at least, before it gives way to others."""
+
 TICK_S = 2.0
 UNSETTLED_S = 300.0
 """Seconds between attempts at left-overs that could not be removed."""
@@ -133,6 +136,7 @@ class Daemon:
         self._intake: Intake | None = None
         self._watch: Watch | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._changes: asyncio.Event | None = None
         self.up = asyncio.Event()
 
     # running
@@ -163,7 +167,7 @@ class Daemon:
         now = time.time()
         for job in await self._books.keep(lambda ledger: ledger.recover(now)):
             log.info("interrupted by the end of an earlier daemon", job=job.id)
-            await self._endings.discard(job)
+            await self._endings.discard(job, keep_pieces=True)
         try:
             await self._start_inspector()
             log.info("ready", ledger=self.ledger_path, workers=len(self._slots))
@@ -215,7 +219,7 @@ class Daemon:
             self._watch = Watch(self._scope, config.input.rescan_s, self._file_events, log.warning)
 
     def _background(self) -> list[Coroutine[Any, Any, None]]:
-        work = [self._recover(), self._tick()]
+        work = [self._recover(), self._tick(), self._listen()]
         if self._intake is not None and self._watch is not None:
             work += [self._intake.run(), self._watch.run(self._intake.changed)]
         return work
@@ -253,8 +257,44 @@ class Daemon:
             self._room.look()
             for slot in self._slots:
                 await slot.look_at_room()
+            await self._give_way()
             self._hub.tell(Heartbeat())
             await asyncio.sleep(pause)
+
+    async def _give_way(self) -> None:
+        """Let a long clip rest when others have waited longer than it had waited and worked.
+
+        Not more often than every `TURN_S`: the pieces at work are finished, but nothing overlaps
+        with the last of them.
+        """
+        if any(slot.job is None for slot in self._slots):
+            return
+        now = time.time()
+        for slot in self._slots:
+            job = slot.job
+            if job is None or not slot.in_pieces or now - (job.started or now) < TURN_S:
+                continue
+            number = job.id
+            if await self._books.keep(lambda ledger, n=number: ledger.gives_way(n, now)):  # type: ignore[misc]
+                slot.rest()
+                return
+
+    async def _listen(self) -> None:
+        """Do what other processes have asked for through the ledger."""
+        self._changes = asyncio.Event()
+        while True:
+            await self._changes.wait()
+            self._changes.clear()
+            await self._obey_pauses()
+
+    async def _obey_pauses(self) -> None:
+        """Stop what another process has paused."""
+        for slot in self._slots:
+            if slot.job is not None:
+                number = slot.job.id
+                job = await self._books.keep(lambda ledger, n=number: ledger.job(n))  # type: ignore[misc]
+                if job is not None and job.state is JobState.PAUSED:
+                    slot.interrupt("pause")
 
     # stopping and reloading
 
@@ -266,6 +306,7 @@ class Daemon:
         self._stopping = True
         for slot in self._slots:
             slot.stopping = True
+            slot.rest()
         self._bell.ring()
         self._later(GRACE_S, self.stop_now)
 
@@ -306,6 +347,8 @@ class Daemon:
 
     def look_again(self) -> None:
         """Another process has changed the ledger, or wants the folder looked at."""
+        if self._changes is not None:
+            self._changes.set()
         if self._intake is not None and self._watch is not None:
             self._intake.reconsider()
             self._watch.rescan()
@@ -367,6 +410,19 @@ class Daemon:
             await self._books.keep(lambda ledger: ledger.cancel(number, now, only_waiting=True))
         )
 
+    async def pause(self, number: int) -> Job:
+        """Take a job off the queue until it is resumed; a running one stops. Raises as `cancel`."""
+        now = time.time()
+        job = await self._books.keep(lambda ledger: ledger.pause(number, now))
+        for slot in self._slots:
+            if job.state is JobState.PAUSED and slot.job is not None and slot.job.id == number:
+                slot.interrupt("pause")
+        return self._changed(job)
+
+    async def resume(self, number: int) -> Job:
+        """Put a paused job back into the queue. Raises as `cancel`."""
+        return self._changed(await self._books.keep(lambda ledger: ledger.resume(number)))
+
     async def retry(self, number: int) -> Job:
         """Put a job that ended without a result back into the queue. Raises as `cancel`."""
         job = await self._books.keep(lambda ledger: ledger.retry(number))
@@ -375,7 +431,10 @@ class Daemon:
 
     async def forget(self, number: int) -> bool:
         """Delete a job that is not under way. Raises as `cancel`."""
+        job = await self._books.keep(lambda ledger: ledger.job(number))
         forgotten = await self._books.keep(lambda ledger: ledger.forget(number))
+        if forgotten and job is not None:
+            await self._endings.discard(job)
         self.look_again()
         return forgotten
 

@@ -58,9 +58,16 @@ class Endings:
             await self._settle(job)
         return job
 
-    async def discard(self, job: Job) -> bool:
-        """Remove what an attempt has left; whether that could be done."""
-        return await self._try(lambda: publish.clean_up(job), "left-overs cannot be removed", job)
+    async def discard(self, job: Job, *, keep_pieces: bool = False) -> bool:
+        """Remove what an attempt has left; whether that could be done.
+
+        `keep_pieces` leaves those of a long clip for the next attempt.
+        """
+        return await self._try(
+            lambda: publish.clean_up(job, keep_pieces=keep_pieces),
+            "left-overs cannot be removed",
+            job,
+        )
 
     async def forgive(self, source: Path) -> None:
         """Remove the reason file of a source that has changed."""

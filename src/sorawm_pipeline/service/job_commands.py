@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Any
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import ConfigError, OutputError
 from sorawm_pipeline.report import readable
-from sorawm_pipeline.service import limits, sources
+from sorawm_pipeline.service import limits, publish, sources
 from sorawm_pipeline.service.jobs import Job, JobState
 from sorawm_pipeline.service.ledger import Ledger
 from sorawm_pipeline.service.lock import wake_daemon
@@ -80,6 +81,34 @@ def retried(config: PipelineConfig, numbers: Sequence[int]) -> list[str]:
     return told
 
 
+def paused(config: PipelineConfig, numbers: Sequence[int]) -> list[str]:
+    """Take jobs off the queue until they are resumed; the daemon stops those that run."""
+    return _moved(config, numbers, lambda ledger, n: ledger.pause(n, time.time()), JobState.PAUSED)
+
+
+def resumed(config: PipelineConfig, numbers: Sequence[int]) -> list[str]:
+    """Put paused jobs back into the queue, and wake the daemon."""
+    return _moved(config, numbers, Ledger.resume, JobState.WAITING)
+
+
+def _moved(
+    config: PipelineConfig,
+    numbers: Sequence[int],
+    move: Callable[[Ledger, int], Job],
+    to: JobState,
+) -> list[str]:
+    told = []
+    with _ledger(config) as ledger:
+        for number in numbers:
+            before = _known(ledger, number).state
+            job = move(ledger, number)
+            if job.state is not to:
+                raise ConfigError(f"job {number} is {before}; it cannot be made {to}")
+            told.append(_line(job))
+    wake_daemon(limits.ledger_path(config))
+    return told
+
+
 def forgotten(config: PipelineConfig, numbers: Sequence[int]) -> list[str]:
     """Delete jobs; their files are then as new to the daemon."""
     told = []
@@ -88,6 +117,10 @@ def forgotten(config: PipelineConfig, numbers: Sequence[int]) -> list[str]:
             job = _known(ledger, number)
             if not ledger.forget(number):
                 raise ConfigError(f"job {number} is {job.state}; stop the daemon first")
+            try:
+                publish.clean_up(job)
+            except OSError as error:
+                told.append(f"its pieces stay: {error.strerror}")
             told.append(f"forgotten: {number} {readable(job.source.path)}")
     wake_daemon(limits.ledger_path(config))
     return told

@@ -11,10 +11,11 @@ class JobState(StrEnum):
     """Where a job stands.
 
     waiting -> running -> staged -> done
-    A failed attempt leads back to waiting, the last one to quarantined.
+    A failed attempt leads back to waiting, the last one to quarantined; a pause leads to paused.
     """
 
     WAITING = "waiting"
+    PAUSED = "paused"  # taken off the queue by a person, who will put it back
     RUNNING = "running"
     STAGED = "staged"  # the result is whole and durable, but does not have its name yet
     DONE = "done"

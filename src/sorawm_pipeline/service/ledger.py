@@ -148,6 +148,9 @@ class Ledger:
     def claim(self, claim: str, now: float) -> Job | None:
         """The next job, now running; None if none may run yet.
 
+        Jobs come by when they were admitted, later by as long as they have been worked on: so one
+        that rests gives way to those that came meanwhile, and not to those that come later.
+
         Args:
             claim: unique to this call; repeating it after an error gives the same job.
             now: seconds since the epoch, as everywhere here.
@@ -159,7 +162,7 @@ class Ledger:
             row = self._db.execute(
                 "UPDATE jobs SET state = ?, claim = ?, attempts = attempts + 1, started = ?,"
                 " ended = NULL WHERE id = (SELECT id FROM jobs WHERE state = ? AND not_before <= ?"
-                " ORDER BY interruptions / ?, id LIMIT 1) RETURNING *",
+                " ORDER BY interruptions / ?, created + served, id LIMIT 1) RETURNING *",
                 (JobState.RUNNING, claim, now, JobState.WAITING, now, PATIENT_INTERRUPTIONS),
             ).fetchone()
             if row is None:
@@ -219,17 +222,33 @@ class Ledger:
         """Put a job back as if it had not been tried: the stop, a full disk, a changed source."""
         with self._transaction():
             row = self._by_id(number)
-            attempts = max(0, row["attempts"] - 1)
-            values = {"attempts": attempts, "not_before": not_before, "ended": now}
+            values = {**_untried(row, now), "not_before": not_before}
             if self._move(number, UNDER_WAY, JobState.WAITING, **values):
                 self._end_attempt(number, "released", now)
+        return self._job(number)
+
+    def pause(self, number: int, now: float) -> Job:
+        """Take a job off the queue until it is resumed; whoever is at work on it is to stop."""
+        with self._transaction():
+            row = self._by_id(number)
+            if row["state"] == JobState.RUNNING:
+                self._move(number, (JobState.RUNNING,), JobState.PAUSED, **_untried(row, now))
+                self._end_attempt(number, "paused", now)
+            else:
+                self._move(number, (JobState.WAITING,), JobState.PAUSED)
+        return self._job(number)
+
+    def resume(self, number: int) -> Job:
+        """Put a paused job back into the queue; leave others as they are."""
+        with self._transaction():
+            self._move(number, (JobState.PAUSED,), JobState.WAITING, not_before=0.0)
         return self._job(number)
 
     def gone(self, number: int, now: float) -> Job:
         """The source went away; it becomes `waiting` again if it returns."""
         with self._transaction():
-            states = (JobState.WAITING, *UNDER_WAY)
-            if self._move(number, states, JobState.GONE, ended=now, attempts=0):
+            states = (JobState.WAITING, JobState.PAUSED, *UNDER_WAY)
+            if self._move(number, states, JobState.GONE, ended=now, attempts=0, settled=0):
                 self._end_attempt(number, "gone", now)
                 self._promote_duplicate(number)
         return self._job(number)
@@ -237,8 +256,9 @@ class Ledger:
     def cancel(self, number: int, now: float, *, only_waiting: bool = False) -> Job:
         """Take a waiting job off the queue, or end a running one that its worker has dropped."""
         with self._transaction():
-            states = (JobState.WAITING, *(() if only_waiting else (JobState.RUNNING,)))
-            if self._move(number, states, JobState.CANCELLED, ended=now):
+            waiting = JobState.WAITING, JobState.PAUSED
+            states = (*waiting, *(() if only_waiting else (JobState.RUNNING,)))
+            if self._move(number, states, JobState.CANCELLED, ended=now, settled=0):
                 self._end_attempt(number, "cancelled", now)
         return self._job(number)
 
@@ -347,6 +367,15 @@ class Ledger:
         ).fetchone()
         return None if due is None else float(due)
 
+    def gives_way(self, number: int, now: float) -> bool:
+        """Whether another job would be claimed before a running one, if that rested now."""
+        row = self._by_id(number)
+        place = row["created"] + row["served"] + now - (row["started"] or now)
+        found = self._row(
+            "state = ? AND not_before <= ? AND created + served < ?", JobState.WAITING, now, place
+        )
+        return row["state"] == JobState.RUNNING and found is not None
+
     def is_ours(self, output: Path, fingerprint: Fingerprint) -> bool:
         """Whether a file is a result that a job has put there, unchanged since."""
         found = self._row(
@@ -382,7 +411,8 @@ class Ledger:
     def _supersede(self, here: sqlite3.Row, now: float) -> None:
         """The file of this job has other content now."""
         self._set(here, current=0)
-        if self._move(here["id"], (JobState.WAITING,), JobState.GONE, ended=now):
+        waiting = JobState.WAITING, JobState.PAUSED
+        if self._move(here["id"], waiting, JobState.GONE, ended=now, settled=0):
             self._promote_duplicate(here["id"])
 
     def _twin(self, source: Source) -> sqlite3.Row | None:
@@ -464,3 +494,10 @@ class Ledger:
 
     def _admitted(self, number: int, verdict: Verdict) -> Admitted:
         return Admitted(self._job(number), verdict)
+
+
+def _untried(row: sqlite3.Row, now: float) -> dict[str, object]:
+    """Values of a job whose attempt does not count, but the time that it took does."""
+    worked = max(0.0, now - (row["started"] or now))
+    attempts = max(0, row["attempts"] - 1)
+    return {"attempts": attempts, "served": row["served"] + worked, "ended": now}

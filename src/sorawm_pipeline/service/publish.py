@@ -24,7 +24,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from sorawm_pipeline.errors import OutputError
-from sorawm_pipeline.media.target import SIDECAR_SUFFIX, TEMPORARY_PREFIX, write_error
+from sorawm_pipeline.media.target import (
+    PIECES_FOLDER,
+    SIDECAR_SUFFIX,
+    TEMPORARY_PREFIX,
+    write_error,
+)
 from sorawm_pipeline.service import identity
 from sorawm_pipeline.service.jobs import Job
 from sorawm_pipeline.service.names import staging_folder
@@ -67,14 +72,24 @@ def is_placed(job: Job) -> bool:
     return job.result is not None and identity.result(job.output) == job.result
 
 
-def clean_up(job: Job) -> None:
+def clean_up(job: Job, *, keep_pieces: bool = False) -> None:
     """Remove the job's staging folder, if there is one.
+
+    Args:
+        job: whose folder it is.
+        keep_pieces: leave the pieces of a long clip for the next attempt.
 
     Raises:
         OSError: the disk refuses.
     """
+    folder = staging_folder(job)
     with suppress(FileNotFoundError):
-        shutil.rmtree(staging_folder(job))
+        if not keep_pieces or not (folder / PIECES_FOLDER).is_dir():
+            shutil.rmtree(folder)
+            return
+        for path in folder.iterdir():
+            if path.name != PIECES_FOLDER:
+                path.unlink()
 
 
 def _place(staged: Path, final: Path, *, may_replace: bool) -> None:

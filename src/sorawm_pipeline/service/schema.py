@@ -53,6 +53,9 @@ VERSIONS: tuple[str, ...] = (
         PRIMARY KEY (job, number)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN served REAL NOT NULL DEFAULT 0; -- seconds in attempts that rested
+    """,
 )
 """`VERSIONS[n]` leads from version n to n + 1; one that was released is never changed."""
 

@@ -30,7 +30,7 @@ LONGEST_BACKOFF_S = 3600.0
 ROOT_AWAY_S = 10.0
 WORKER_WAIT_S = 15.0
 
-Interruption = Literal["cancel", "stop", "space"]
+Interruption = Literal["cancel", "stop", "space", "pause"]
 log = get_logger(__name__)
 
 
@@ -91,6 +91,16 @@ class Slot:
             self._why = why
             if self._work is not None:
                 self._work.cancel()
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether the attempt in hand can rest without losing much."""
+        return self.progress is not None and self.progress.in_pieces
+
+    def rest(self) -> None:
+        """End the attempt in hand when its pieces at work are done; harmless if it has none."""
+        if self._work is not None and self._worker is not None and self.in_pieces:
+            self._worker.rest()
 
     def renew(self, config: PipelineConfig, bounds: Bounds) -> None:
         """Start the next job with another configuration, in a fresh worker."""
@@ -196,7 +206,7 @@ class Slot:
 
     async def _may_start(self, job: Job) -> bool:
         """Whether source and disk are as they should be; else the job is put where it belongs."""
-        await self._endings.discard(job)
+        await self._endings.discard(job, keep_pieces=True)
         if await self._source_is_off(job):
             return False
         need = space.needed(job, self.config.service.min_free)
@@ -243,13 +253,13 @@ class Slot:
         report = _with_final_name(cleaned.report or "{}", job)
         await self._books.keep(lambda ledger: ledger.staged(job.id, result, report))
         staged = await self._books.keep(lambda ledger: ledger.job(job.id))
-        if staged is not None:
+        if staged is not None and staged.state is not JobState.PAUSED:  # paused in that moment
             await self._endings.finish(staged)
         self._bell.ring()
 
     async def _failed(self, job: Job, failure: Failure, *, look: bool = True) -> None:
         """An attempt failed: the disk's fault, the source's, or the clip's."""
-        await self._endings.discard(job)
+        await self._endings.discard(job, keep_pieces=True)
         if look and await self._source_is_off(job):
             return
         least = space.least(self.config.service.min_free)
@@ -271,12 +281,15 @@ class Slot:
         self._hub.tell(JobChanged(ended))
 
     async def _interrupted(self, job: Job) -> None:
-        await self._endings.discard(job)
+        await self._endings.discard(job, keep_pieces=self._why != "cancel")
         self.interrupted |= self._why == "stop"
         if self._why == "cancel":
             now = self._clock()
             cancelled = await self._books.keep(lambda ledger: ledger.cancel(job.id, now))
             self._hub.tell(JobChanged(cancelled))
+            return
+        if self._why == "pause":
+            self._bell.ring()
             return
         if self._why == "space":
             need = space.needed(job, self.config.service.min_free)

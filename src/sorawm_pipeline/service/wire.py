@@ -64,7 +64,13 @@ class Cancel(Message):
     kind: Literal["cancel"] = "cancel"
 
 
-Request = Configure | Clean | Inspect | Cancel
+class Rest(Message):
+    """Stop a clip that is done in pieces once those at work are done."""
+
+    kind: Literal["rest"] = "rest"
+
+
+Request = Configure | Clean | Inspect | Cancel | Rest
 REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 
 
@@ -111,6 +117,7 @@ class Doing(Message):
         batch_caps: by stage.
         live_frames, live_bound: frames in the corridor and the most there can be.
         rss, peak_rss: bytes of the worker process.
+        in_pieces: whether it can rest between two of them.
     """
 
     phase: Text
@@ -125,6 +132,7 @@ class Doing(Message):
     rss: int
     peak_rss: int
     gpu: GpuProgress | None = None
+    in_pieces: bool = False
 
 
 class WorkProgress(Doing):

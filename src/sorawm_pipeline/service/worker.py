@@ -165,6 +165,10 @@ class WorkerProcess:
         if cancelled:
             raise asyncio.CancelledError
 
+    def rest(self) -> None:
+        """Have the clip in hand stop when the pieces at work are done; it is then `cancelled`."""
+        self._say(wire.Rest())
+
     def _say(self, message: wire.Message) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(message.line())  # a dead one is noticed when it does not answer

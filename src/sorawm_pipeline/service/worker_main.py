@@ -23,7 +23,7 @@ from sorawm_pipeline.job import credentials
 from sorawm_pipeline.logs import configure
 from sorawm_pipeline.media import provenance
 from sorawm_pipeline.native_log import native_output_logged
-from sorawm_pipeline.pipeline import Pipeline
+from sorawm_pipeline.pipeline import RESTED, Pipeline
 from sorawm_pipeline.readings import Reading
 from sorawm_pipeline.service import confine, identity, wire
 from sorawm_pipeline.service.inspection import inspect
@@ -69,6 +69,8 @@ class Worker:
                         work = group.create_task(self._clean(order))
                     case wire.Inspect() as order:
                         self._line.say(self._inspect(order))
+                    case wire.Rest():
+                        self._pipeline.rest()
                     case wire.Cancel():
                         if work is not None:
                             work.cancel()
@@ -92,6 +94,9 @@ class Worker:
         except asyncio.CancelledError:
             self._line.say(wire.Cleaned(outcome="cancelled"))
             raise
+        if report.error is not None and report.error.kind == RESTED:
+            self._line.say(wire.Cleaned(outcome="cancelled"))
+            return
         if report.error is not None:
             told = wire.FailureTold(**report.error.model_dump())
             self._line.say(wire.Cleaned(outcome="failed", failure=told))
@@ -170,6 +175,7 @@ def _progress(reading: Reading) -> wire.WorkProgress:
             temperature=gpu.temperature,
             throttled=gpu.throttled,
         ),
+        in_pieces=reading.in_pieces,
     )
 
 

@@ -34,6 +34,8 @@ CLOSED = [
     ("POST", "/api/uploads"),
     ("POST", "/api/jobs/1/cancel"),
     ("POST", "/api/jobs/1/retry"),
+    ("POST", "/api/jobs/1/pause"),
+    ("POST", "/api/jobs/1/resume"),
     ("DELETE", "/api/jobs/1"),
     ("GET", "/api/events"),
     ("GET", "/metrics"),

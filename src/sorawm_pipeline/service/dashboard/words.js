@@ -5,6 +5,7 @@
 /** @type {Record<string, Wording>} */
 export const STATES = {
   waiting: { word: "Waiting", tone: "calm", means: "Its turn comes when a worker is free." },
+  paused: { word: "Paused", tone: "off", means: "It was paused. Resume puts it back into the queue." },
   running: { word: "Running", tone: "busy", means: "A worker is cleaning it." },
   staged: { word: "Publishing", tone: "busy", means: "The result is whole and is being given its name." },
   done: { word: "Done", tone: "good", means: "The result is published." },
@@ -31,7 +32,8 @@ export const STATES = {
   },
 };
 
-export const CANCELLABLE = new Set(["waiting", "running"]);
+export const CANCELLABLE = new Set(["waiting", "paused", "running"]);
+export const PAUSABLE = new Set(["waiting", "running"]);
 export const RETRYABLE = new Set(["quarantined", "skipped", "duplicate", "cancelled", "gone"]);
 export const ENDED = new Set(["done", ...RETRYABLE]);
 export const UNDER_WAY = new Set(["running", "staged"]);

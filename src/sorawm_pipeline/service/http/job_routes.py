@@ -86,11 +86,33 @@ async def show_job(served: Served, number: Number) -> JobDetail:
 async def cancel(served: Served, number: Number) -> JobView:
     """Take it off the queue, or stop its attempt; an event tells when that has ended."""
     job = await served.job(number)
-    if job.state in UNFINISHED:  # a worker may still hold one that has just ended
+    if job.state in (
+        *UNFINISHED,
+        JobState.PAUSED,
+    ):  # a worker may still hold one that has just ended
         job = await served.daemon.cancel(number)
     if job.state not in (JobState.CANCELLED, *UNDER_WAY):
         raise RequestError(409, "state", f"job {number} is {job.state} and cannot be cancelled")
     return JobView.of(job)
+
+
+@router.post("/jobs/{number}/pause")
+async def pause(served: Served, number: Number) -> JobView:
+    """Take it off the queue until it is resumed; what is done of a long clip is kept."""
+    await served.job(number)
+    job = await served.daemon.pause(number)
+    if job.state is not JobState.PAUSED:
+        raise RequestError(409, "state", f"job {number} is {job.state} and cannot be paused")
+    return JobView.of(job)
+
+
+@router.post("/jobs/{number}/resume")
+async def resume(served: Served, number: Number) -> JobView:
+    """Put a paused job back into the queue; a long clip goes on where it stopped."""
+    job = await served.job(number)
+    if job.state is not JobState.PAUSED:
+        raise RequestError(409, "state", f"job {number} is {job.state} and cannot be resumed")
+    return JobView.of(await served.daemon.resume(number))
 
 
 @router.post("/jobs/{number}/retry")

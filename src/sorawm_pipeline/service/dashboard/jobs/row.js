@@ -3,9 +3,9 @@
 import { api } from "../api.js";
 import { h, say } from "../dom.js";
 import { ago, count, duration, percent, rate, when } from "../format.js";
-import { CANCELLABLE, ENDED, RETRYABLE, UNDER_WAY, remedy, wording } from "../words.js";
+import { CANCELLABLE, ENDED, PAUSABLE, RETRYABLE, UNDER_WAY, remedy, wording } from "../words.js";
 
-/** @typedef {{cancel: (job: any) => void, retry: (job: any) => void, forget: (job: any) => void, open: (id: number) => void}} Actions */
+/** @typedef {{cancel: (job: any) => void, pause: (job: any) => void, resume: (job: any) => void, retry: (job: any) => void, forget: (job: any) => void, open: (id: number) => void}} Actions */
 
 export class Row {
   /** @param {any} job @param {Actions} actions */
@@ -28,12 +28,16 @@ export class Row {
     this.time = h("time");
     this.compare = button("Compare", () => actions.open(this.job.id));
     this.download = h("a", { class: "quiet button", download: true }, "Download");
+    this.pause = button("Pause", actions.pause);
+    this.resume = button("Resume", actions.resume);
     this.cancel = button("Cancel", actions.cancel);
     this.retry = button("Retry", actions.retry);
     this.forget = button("Forget", actions.forget);
     this.buttons = {
       Compare: this.compare,
       Download: this.download,
+      Pause: this.pause,
+      Resume: this.resume,
       Cancel: this.cancel,
       Retry: this.retry,
       Forget: this.forget,
@@ -77,6 +81,8 @@ export class Row {
     const shown = {
       Compare: job.state === "done",
       Download: job.state === "done",
+      Pause: PAUSABLE.has(job.state),
+      Resume: job.state === "paused",
       Cancel: CANCELLABLE.has(job.state),
       Retry: RETRYABLE.has(job.state),
       Forget: ENDED.has(job.state),

@@ -28,6 +28,8 @@ export class Table {
   constructor(open) {
     this.actions = {
       open,
+      pause: (job) => this.#do(job, api.pause),
+      resume: (job) => this.#do(job, api.resume),
       cancel: (job) => this.#do(job, api.cancel),
       retry: (job) => this.#do(job, api.retry),
       forget: (job) => this.#forget(job),
