@@ -225,3 +225,17 @@ def test_nonsense_is_refused(wrong: tuple[int, float, float]) -> None:
     given_to(scheduler, 0)
     with pytest.raises(ValueError, match="at work"):
         scheduler.next_for(0, 1.0)
+
+
+def test_a_class_that_had_nothing_to_do_has_saved_nothing_up() -> None:
+    scheduler = Scheduler()
+    scheduler.add(600, 1.0)
+    for turn in range(100):
+        scheduler.finished(given_to(scheduler, 0, float(turn)), turn + 1.0)
+    shorts = {scheduler.add(1, 1.0) for _ in range(100)}
+    served = 0
+    for turn in range(100, 120):
+        work = given_to(scheduler, 0, float(turn))
+        served += work.ticket in shorts
+        scheduler.finished(work, turn + 1.0)
+    assert 9 <= served <= 11
