@@ -19,6 +19,7 @@ FLOORS = {
         "warm",
         "job",
         "walks",
+        "scheduling",
         "segments",
         "clip_run",
         "pipeline",
