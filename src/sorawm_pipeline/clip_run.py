@@ -271,7 +271,7 @@ class ClipRun:
                 crew: Crew = Alone(PieceWork(self._job, plan, store), warm)
                 if self._hands is not None:
                     name = await thread.call(stored_plan, store, plan)
-                    crew = Crewed(self._hands, (self._job.clip.path, store, name))
+                    crew = Crewed(self._hands, (self._job.clip.path, store, name), len(pieces))
                 self._startup_s += time.perf_counter() - asked
                 self._phase = "cleaning"
                 walk = PiecesWalk(self._job, plan, pieces, store, crew, together, self._tell)

@@ -20,6 +20,7 @@ from sorawm_pipeline.errors import ConfigError, DeviceError, PipelineError
 from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.segments.hands import TRIES
 from sorawm_pipeline.segments.orders import Answer, Doer, Order
+from sorawm_pipeline.segments.turns import Turns
 
 LOCAL = "local"
 """The address that stands for a cluster of this machine alone, made for the call."""
@@ -94,6 +95,7 @@ class Actors:
             num_gpus=gpus,
             concurrency_groups={"work": 1, "watch": 1},  # so that it can be asked while it works
         )(_Remote)
+        self.turns = Turns(self.slots)
         self._ready: asyncio.Queue[Any] = asyncio.Queue()
         self._all: set[Any] = set()
         for _ in range(self.slots):

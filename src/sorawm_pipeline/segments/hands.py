@@ -14,6 +14,7 @@ from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.segments.orders import Answer, Order
+from sorawm_pipeline.segments.turns import Turns
 from sorawm_pipeline.warm import resolve_device
 
 MODULE = "-m", "sorawm_pipeline.segments.hand_main"
@@ -30,13 +31,15 @@ class Hands(Protocol):
     Attributes:
         slots: how many orders they do at once.
         every_clip: whether short clips are for them too.
+        turns: for whose turn it is; an order is given in a turn.
     """
 
     slots: int
     every_clip: bool
+    turns: Turns
 
     async def do(self, order: Order, tell: Callable[[int], None]) -> Answer:
-        """Have an order done; waits for a free hand. When cancelled, nobody is at work on it.
+        """Have an order done, by who has a turn. When cancelled, nobody is at work on it.
 
         Args:
             order: what to do.
@@ -72,15 +75,14 @@ class Processes:
             )
             for cpus, device in zip(shares, devices or [""] * slots, strict=True)
         ]
-        self._free = asyncio.Semaphore(slots)
+        self.turns = Turns(slots)
 
     async def do(self, order: Order, tell: Callable[[int], None]) -> Answer:
-        async with self._free:
-            hand = self._idle.pop()
-            try:
-                return await hand.do(order, tell)
-            finally:
-                self._idle.append(hand)
+        hand = self._idle.pop()
+        try:
+            return await hand.do(order, tell)
+        finally:
+            self._idle.append(hand)
 
     async def close(self) -> None:
         for hand in self._idle:

@@ -27,6 +27,9 @@ from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.warm import WarmDetector
 
+FINDING = 0.25
+"""What finding the marks of a piece costs beside restoring it."""
+
 RESTED = "rested"
 """Kind of the error of a clip that stopped between two pieces because it was asked to."""
 
@@ -105,10 +108,12 @@ class Crewed:
     Args:
         hands: which may have other clips too.
         clip: the source, the store, and the name of the plan in it.
+        pieces: that it is cut into.
     """
 
-    def __init__(self, hands: Hands, clip: tuple[Path, Store, str]) -> None:
+    def __init__(self, hands: Hands, clip: tuple[Path, Store, str], pieces: int) -> None:
         self._hands = hands
+        self._ticket = hands.turns.ticket(pieces)
         self._clip = clip
         self._frames: dict[str, int] = {}
         self.slots = self.restorers = hands.slots
@@ -125,10 +130,13 @@ class Crewed:
         def tell(frames: int) -> None:
             self._frames[task.name] = frames
 
-        try:
-            answer = await self._hands.do(Order.of(self._clip, task), tell)
-        finally:
-            self._frames.pop(task.name, None)
+        frames = task.piece.end - task.piece.first
+        cost = frames * (FINDING if isinstance(task, FindTask) else 1.0)
+        async with self._hands.turns.turn(self._ticket, cost):
+            try:
+                answer = await self._hands.do(Order.of(self._clip, task), tell)
+            finally:
+                self._frames.pop(task.name, None)
         answer.raised()
 
 
