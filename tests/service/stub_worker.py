@@ -11,6 +11,7 @@ A clip is a text file: `film` and anything behind it. Its first words may be:
     film chatter      says what no worker says
     film fail KIND    fails with that kind
     film slow         goes on, with progress, until it is cancelled
+    film pieces       goes on in pieces until it is told to rest; when it finds a piece, it is done
     film wait NAME    until a file of that name is beside it
     film leave        publishes, but beside its output leaves a sidecar
     film long         a line without end
@@ -47,7 +48,7 @@ def log(*words: object) -> None:
             file.write(" ".join(map(str, words)) + "\n")
 
 
-def progress(frames: int) -> None:
+def progress(frames: int, *, in_pieces: bool = False) -> None:
     say(
         "progress",
         phase="cleaning",
@@ -61,6 +62,7 @@ def progress(frames: int) -> None:
         live_bound=9,
         rss=1,
         peak_rss=1,
+        in_pieces=in_pieces,
     )
 
 
@@ -147,6 +149,20 @@ def clean(line: Line, source: Path, output: Path) -> None:
                     return
                 if words[0] == "wait" and (source.parent / words[1]).exists():
                     break
+        case ["pieces", *_]:
+            piece = output.parent / ".sorawm-pieces" / "row" / "one"
+            if not piece.exists():
+                piece.parent.mkdir(parents=True)
+                piece.touch()
+                frames = 0
+                while True:
+                    progress(frames, in_pieces=True)
+                    frames += 1
+                    request = line.next(0.05)
+                    if request is not None and request["kind"] in ("cancel", "rest"):
+                        log(request["kind"])
+                        say("cleaned", outcome="cancelled")
+                        return
         case ["leave", *_]:
             output.with_name(output.name + ".xmp").write_text("edited")
     half.write_bytes(b"cleaned " + source.read_bytes())
@@ -165,7 +181,7 @@ def main() -> None:
     while True:
         request = line.next()
         assert request is not None
-        if request["kind"] == "cancel":
+        if request["kind"] in ("cancel", "rest"):
             continue
         source = Path(os.fsdecode(unquote_to_bytes(str(request["source"]))))
         log(request["kind"], ascii(source.name))

@@ -333,3 +333,70 @@ async def test_the_first_process_may_be_killed_while_the_daemon_starts(house: Ho
     async with house.daemon(program=program):
         assert (await house.ended("a.mp4")).state is JobState.DONE
     assert (house.folder / "died").exists()
+
+
+async def test_a_long_clip_gives_way_and_goes_on_where_it_was(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_module, "TURN_S", 0.0)
+    monkeypatch.setattr(daemon_module, "TICK_S", 0.02)
+    house.put("long.mp4", "film pieces")
+    async with house.daemon(workers=1):
+        await house.until(lambda job: job.state is JobState.RUNNING)
+        house.put("short.mp4", "film short")
+        short = await house.ended("short.mp4")
+        long = await house.ended("long.mp4")
+    assert (short.state, long.state) == (JobState.DONE, JobState.DONE)
+    assert long.attempts == 1
+    assert "rest" in house.log()
+    ended = [line for line in house.log() if line.startswith("clean")]
+    assert ended == ["clean 'long.mp4'", "clean 'short.mp4'", "clean 'long.mp4'"]
+    assert not list(house.outbox.glob(".sorawm*"))
+
+
+async def test_a_running_clip_is_paused_and_keeps_its_pieces(house: House) -> None:
+    house.put("long.mp4", "film pieces")
+    async with house.daemon(workers=1) as daemon:
+        running = await house.until(lambda job: job.state is JobState.RUNNING)
+        while not list(house.outbox.glob(".sorawm-job-*/.sorawm-pieces/row/one")):
+            await house.turn()
+        paused = await daemon.pause(running.id)
+        assert paused.state is JobState.PAUSED
+        while daemon._slots[0].job is not None:
+            await house.turn()
+        assert list(house.outbox.glob(".sorawm-job-*/.sorawm-pieces/row/one"))
+        assert not list(house.outbox.glob(".sorawm-job-*/.sorawm-half"))
+        resumed = await daemon.resume(running.id)
+        assert resumed.state is JobState.WAITING
+        done = await house.ended("long.mp4")
+    assert (done.state, done.attempts) == (JobState.DONE, 1)
+
+
+async def test_another_process_pauses_a_running_clip(house: House) -> None:
+    house.put("long.mp4", "film pieces")
+    async with house.daemon(workers=1) as daemon:
+        running = await house.until(lambda job: job.state is JobState.RUNNING)
+        while not daemon._slots[0].in_pieces:
+            await house.turn()
+        with Ledger(house.folder / "ledger.sqlite3") as ledger:
+            ledger.pause(running.id, 1e9)
+        daemon.look_again()
+        while daemon._slots[0].job is not None:
+            await house.turn()
+    assert [job.state for job in house.jobs()] == [JobState.PAUSED]
+    assert "cancel" in house.log()
+
+
+async def test_a_stop_lets_a_long_clip_rest_and_the_next_daemon_goes_on(house: House) -> None:
+    house.put("long.mp4", "film pieces")
+    async with house.daemon(workers=1) as daemon:
+        await house.until(lambda job: job.state is JobState.RUNNING)
+        while not daemon._slots[0].in_pieces:
+            await house.turn()
+        daemon.stop()
+        while daemon._slots[0].job is not None:
+            await house.turn()
+    assert "rest" in house.log()
+    async with house.daemon(workers=1):
+        done = await house.ended("long.mp4")
+    assert done.state is JobState.DONE

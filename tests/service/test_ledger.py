@@ -349,3 +349,79 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(shelf: Shelf) -> None:
     shelf.ledger._db.execute("PRAGMA max_page_count = 100000")
     shelf.ledger.staged(number, RESULT, "x" * 1_000_000)
     assert shelf.state(number) == JobState.STAGED
+
+
+def test_a_waiting_job_is_paused_and_resumed(shelf: Shelf) -> None:
+    number, _ = shelf.admit("a.mp4")
+    assert shelf.ledger.pause(number, 15.0).state is JobState.PAUSED
+    assert shelf.ledger.claim("c", 20.0) is None
+    assert shelf.ledger.recover(21.0) == []
+    assert shelf.ledger.resume(number).state is JobState.WAITING
+    assert shelf.run() == number
+
+
+def test_pausing_a_running_job_costs_no_attempt(shelf: Shelf) -> None:
+    number, _ = shelf.admit("a.mp4")
+    shelf.run()
+    paused = shelf.ledger.pause(number, 50.0)
+    assert (paused.state, paused.attempts) == (JobState.PAUSED, 0)
+    # Whoever was at work on it may come late with anything: it stays paused.
+    shelf.ledger.staged(number, RESULT, "{}")
+    shelf.ledger.done(number, 51.0)
+    shelf.ledger.fail(number, WHY, 52.0, None)
+    shelf.ledger.release(number, 53.0)
+    assert shelf.state(number) is JobState.PAUSED
+    assert [attempt.outcome for attempt in shelf.ledger.attempts(number)] == ["paused"]
+
+
+def test_only_what_is_not_finished_is_paused_and_only_that_is_resumed(shelf: Shelf) -> None:
+    number, _ = shelf.admit("a.mp4")
+    shelf.finish()
+    assert shelf.ledger.pause(number, 50.0).state is JobState.DONE
+    assert shelf.ledger.resume(number).state is JobState.DONE
+
+
+def test_a_paused_job_is_cancelled(shelf: Shelf) -> None:
+    number, _ = shelf.admit("a.mp4")
+    shelf.ledger.pause(number, 15.0)
+    assert shelf.ledger.cancel(number, 16.0, only_waiting=True).state is JobState.CANCELLED
+    assert [job.id for job in shelf.ledger.unsettled()] == [number]  # its pieces are to go
+
+
+def test_one_that_rests_gives_way_to_those_that_came_meanwhile(shelf: Shelf) -> None:
+    long, _ = shelf.admit("long.mp4")
+    assert shelf.run() == long
+    assert not shelf.ledger.gives_way(long, 300.0)
+    short = shelf.ledger.admit(shelf.put("short.mp4"), Path("/out/short.mp4"), 100.0).job.id
+    assert shelf.ledger.gives_way(long, 300.0)
+    shelf.ledger.release(long, 300.0)
+    later = shelf.ledger.admit(shelf.put("later.mp4"), Path("/out/later.mp4"), 301.0).job.id
+    assert [shelf.run(), shelf.run(), shelf.run()] == [short, long, later]
+
+
+def test_one_that_waits_for_its_next_attempt_needs_no_way(shelf: Shelf) -> None:
+    long, _ = shelf.admit("long.mp4")
+    other, _ = shelf.admit("other.mp4")
+    shelf.run()
+    assert shelf.run() == other
+    shelf.ledger.fail(other, WHY, 25.0, 1000.0)
+    assert not shelf.ledger.gives_way(long, 500.0)
+    assert shelf.ledger.gives_way(long, 1500.0)
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    db = sqlite3.connect(path)
+    for statement in schema.VERSIONS[0].split(";"):
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 1")
+    db.execute(
+        "INSERT INTO jobs (token, state, path, size, mtime_ns, digest, output, overwrite, created)"
+        " VALUES ('t', 'waiting', CAST('/in/a' AS BLOB), 1, 1, 'd', CAST('/out/a' AS BLOB), 0, 5.0)"
+    )
+    db.commit()
+    db.close()
+    with Ledger(path) as ledger:
+        job = ledger.claim("c", 20.0)
+    assert job is not None
+    assert job.source.path == Path("/in/a")

@@ -140,7 +140,11 @@ class Machine(RuleBasedStateMachine):
         claim = str(next(self.claims))
         job = self.attempt(cut, lambda ledger: ledger.claim(claim, self.now))
         if job is not None:
-            assert job.id not in [other.id for other in self.running]
+            # What was paused and resumed meanwhile is the new worker's; the old one is stopping.
+            paused = [a.outcome for a in self.ledger.attempts(job.id)].count("paused")
+            others = [other.id for other in self.running].count(job.id)
+            assert others <= paused
+            self.running = [other for other in self.running if other.id != job.id]
             self.running.append(job)
 
     @precondition(lambda self: self.running)
@@ -169,6 +173,19 @@ class Machine(RuleBasedStateMachine):
                 self.attempt(cut, lambda ledger: ledger.fail(job.id, WHY, self.now, None))
             case _:
                 self.attempt(cut, lambda ledger: ledger.release(job.id, self.now, self.now + 1))
+
+    @rule(cut=CUT, where=st.integers(0, 5))
+    def a_job_is_paused(self, cut: int | None, where: int) -> None:
+        jobs = self.ledger.jobs([JobState.WAITING, JobState.RUNNING, JobState.STAGED])
+        if jobs:
+            number = jobs[where % len(jobs)].id
+            self.attempt(cut, lambda ledger: ledger.pause(number, self.now))
+
+    @rule(cut=CUT)
+    def a_paused_job_is_resumed(self, cut: int | None) -> None:
+        jobs = self.ledger.jobs([JobState.PAUSED])
+        if jobs:
+            self.attempt(cut, lambda ledger: ledger.resume(jobs[0].id))
 
     @rule(cut=CUT)
     def a_quarantined_job_is_retried(self, cut: int | None) -> None:
@@ -199,6 +216,8 @@ class Machine(RuleBasedStateMachine):
         """A last start, and workers that succeed while the file is there."""
         self.crash()
         self.now += 100
+        for paused in self.ledger.jobs([JobState.PAUSED], limit=10_000):
+            self.ledger.resume(paused.id)
         while (job := self.ledger.claim(str(next(self.claims)), self.now)) is not None:
             if self.files.get(job.source.path) is None:
                 self.ledger.gone(job.id, self.now)
