@@ -1,12 +1,13 @@
 """A clip done in pieces beside the same clip done in one go: boxes, times, and pixels.
 
-    python bench/pieces.py [--length 2] [--long N] [--output pieces.json] CLIP...
+    python bench/pieces.py [--length 2] [--long N] [--region X0,Y0,X1,Y1] [--output FILE] CLIP...
 
 Both results are FFV1, which loses nothing, so pixels are those before the encoder. `--long` lowers
 the number of frames of a run of marks before a piece that are restored once more: pieces of runs
-that are longer are not exact, and this shows by how much they are not. Told are the frames that
-differ, the largest difference of a sample and the PSNR over all frames that differ, and the
-frames that were decoded for it.
+that are longer are not exact, and this shows by how much they are not; `--region` names a mark that
+stands in all frames, so that a clip is one long run. Networks are loaded in their plain form. Told
+are the frames that differ, the largest difference of a sample and the PSNR over all frames that
+differ, and the frames that were decoded for it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.report import ClipReport
 from sorawm_pipeline.segments import plan
+from sorawm_pipeline.vision import cpu_networks
 
 LOSSLESS = {"encode": {"codec": "ffv1"}}
 
@@ -64,10 +66,11 @@ def compared(one: Path, other: Path) -> dict[str, Any]:
     }
 
 
-async def measured(clip: Path, length_s: float) -> dict[str, Any]:
-    one_go = PipelineConfig.model_validate({**LOSSLESS, "pieces": {"length_s": 0}})
-    pieces = PipelineConfig.model_validate(
-        {**LOSSLESS, "pieces": {"from_s": 0, "length_s": length_s}}
+async def measured(clip: Path, length_s: float, region: list[float] | None) -> dict[str, Any]:
+    given = {"weights": "none", "regions": [{"box": region}]} if region else {}
+    one_go, pieces = (
+        PipelineConfig.model_validate({**LOSSLESS, "detect": given, "pieces": wanted})
+        for wanted in ({"length_s": 0}, {"from_s": 0, "length_s": length_s})
     )
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("one.mkv", "pieces.mkv")]
@@ -95,13 +98,15 @@ def main() -> None:
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--length", type=float, default=2.0)
     parser.add_argument("--long", type=int)
+    parser.add_argument("--region", type=lambda text: [float(part) for part in text.split(",")])
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    cpu_networks.WINS = math.inf  # or each run might choose another form
     if arguments.long is not None:
         plan.LONG = arguments.long
     results = []
     for clip in arguments.clips:
-        results.append(asyncio.run(measured(clip, arguments.length)))
+        results.append(asyncio.run(measured(clip, arguments.length, arguments.region)))
         print(json.dumps(results[-1]), flush=True)
     told = {"length_s": arguments.length, "long": plan.LONG, "clips": results}
     if arguments.output:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Owner, OwnerThread
-from sorawm_pipeline.errors import PipelineError, StageError
+from sorawm_pipeline.errors import InputError, PipelineError, StageError
 from sorawm_pipeline.hardware.memory import peak_rss
 from sorawm_pipeline.job import ClipJob, mark_reports
 from sorawm_pipeline.logs import bound, get_logger
@@ -129,7 +129,13 @@ class ClipRun:
         self._hands = hands
         async with self._thread() as thread:
             await thread.call(partial(self._job.prepare, output, overwrite=overwrite))
-            await self._walked(detectors, thread)
+            try:
+                await self._walked(detectors, thread)
+            except InputError:
+                # Nothing that is done helps with this source.
+                if self._store is not None:
+                    await thread.call(self._store.remove)
+                raise
             if self._config.verify:
                 await self._verify(detectors, thread)
             self._phase = "finishing"

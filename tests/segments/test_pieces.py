@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sorawm_pipeline import Pipeline, PipelineConfig
-from sorawm_pipeline.errors import OutputError, PipelineError
+from sorawm_pipeline.errors import InputError, OutputError, PipelineError
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.target import PIECES_FOLDER
 from sorawm_pipeline.report import ClipReport
@@ -398,4 +398,20 @@ async def test_verifying_repairs_the_pieces_that_need_it(
     report = await Pipeline(config(LENGTH_S, verify=True)).process(source, tmp_path / "out.mp4")
     assert report.verification is not None
     assert report.verification.residual_marks == ()
+    assert leftovers(tmp_path) == []
+
+
+async def test_a_source_that_is_damaged_leaves_no_pieces(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = PieceWork._find
+
+    async def damaged(self: PieceWork, task: FindTask, *rest: Any) -> None:
+        if task.piece.number == 2:
+            raise InputError("in.mp4 is damaged after frame 70")
+        await find(self, task, *rest)
+
+    monkeypatch.setattr(PieceWork, "_find", damaged)
+    with pytest.raises(InputError):
+        await Pipeline(config(LENGTH_S)).process(make_clip("in.mp4", CLIP), tmp_path / "out.mp4")
     assert leftovers(tmp_path) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sorawm_pipeline.config import ClusterConfig
 from sorawm_pipeline.errors import ConfigError, InputError, OutputError
 from sorawm_pipeline.service import daemon as daemon_module
 from sorawm_pipeline.service.daemon import Daemon
@@ -400,3 +401,9 @@ async def test_a_stop_lets_a_long_clip_rest_and_the_next_daemon_goes_on(house: H
     async with house.daemon(workers=1):
         done = await house.ended("long.mp4")
     assert done.state is JobState.DONE
+
+
+def test_a_cluster_is_refused(house: House) -> None:
+    config = house.config().model_copy(update={"cluster": ClusterConfig(address="local")})
+    with pytest.raises(ConfigError, match="uses no cluster"):
+        Daemon(config)

@@ -108,7 +108,8 @@ class Daemon:
         up: set once jobs are taken.
 
     Raises:
-        ConfigError: the watched folder and that of the results are in each other's way.
+        ConfigError: the watched folder and that of the results are in each other's way, or a
+            cluster is asked for.
     """
 
     def __init__(
@@ -120,6 +121,10 @@ class Daemon:
         program: tuple[str, ...] = PROGRAM,
         events: Events | None = None,
     ) -> None:
+        if config.cluster.address is not None:
+            raise ConfigError(
+                "cluster.address: the daemon uses no cluster in this version; `run` does"
+            )
         self.config = config
         self.output = (output or config.output.folder).absolute()
         self.ledger_path = limits.ledger_path(config)
