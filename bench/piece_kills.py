@@ -28,6 +28,7 @@ from typing import Any
 from pieces import compared
 
 PROGRAM = sys.executable, "-m", "sorawm_pipeline"
+STARTING_S = 2.0
 
 
 def command(clip: Path, output: Path, length_s: float, report: Path) -> list[str]:
@@ -67,6 +68,44 @@ def run(args: list[str], log: Path, kill_after: float | None) -> bool:
     return True
 
 
+def killed_and_done(
+    clip: Path, folder: Path, *, kills: int, length_s: float, seed: int
+) -> dict[str, Any]:
+    """Clean `clip` undisturbed and with kills, in a new folder, and compare."""
+    chance = random.Random(seed)
+    whole, killed = folder / "whole" / "out.mkv", folder / "killed" / "out.mkv"
+    for output in (whole, killed):
+        output.parent.mkdir()
+    log, report = folder / "log", folder / "report.json"
+    began = time.perf_counter()
+    run(command(clip, whole, length_s, report), log, None)
+    undisturbed_s = time.perf_counter() - began
+    undisturbed = json.loads(report.read_text())["clips"][0]
+    known: Counter[str] = Counter()
+    again: list[int] = []
+    args = command(clip, killed, length_s, report)
+    started = time.perf_counter()
+    done = False
+    while not done:
+        # Start-up and the reading of all packets are not progress.
+        wait = STARTING_S + chance.uniform(0, 2 * undisturbed_s / kills)
+        done = run(args, log, wait if len(again) < kills else None)
+        now = begun(log)
+        again.append(sum(1 for piece in now if piece in known))
+        known += now
+    result = json.loads(report.read_text())["clips"][0]
+    return {
+        "pieces": undisturbed["pieces"]["pieces"],
+        "kills": len(again) - 1,
+        "begun_again": dict(sorted(Counter(again[1:]).items())),
+        "undisturbed_s": round(undisturbed_s, 1),
+        "with_kills_s": round(time.perf_counter() - started, 1),
+        "same_marks": result["marks"] == undisturbed["marks"],
+        **compared(whole, killed),
+        "left_over": [path.name for path in killed.parent.rglob(".sorawm-*")],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -77,45 +116,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    chance = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        whole, killed = folder / "whole" / "out.mkv", folder / "killed" / "out.mkv"
-        for output in (whole, killed):
-            output.parent.mkdir()
-        log, report = folder / "log", folder / "report.json"
-        began = time.perf_counter()
-        run(command(arguments.clip, whole, arguments.length, report), log, None)
-        undisturbed_s = time.perf_counter() - began
-        clip = json.loads(report.read_text())["clips"][0]
-        pieces = clip["pieces"]["pieces"]
-        known: Counter[str] = Counter()
-        again: list[int] = []
-        share = 2 * undisturbed_s / arguments.kills
-        args = command(arguments.clip, killed, arguments.length, report)
-        started = time.perf_counter()
-        kills = 0
-        while kills < arguments.kills:
-            # Start-up and the reading of all packets are not progress.
-            if run(args, log, 2.0 + chance.uniform(0, share)):
-                break
-            kills += 1
-            now = begun(log)
-            again.append(sum(1 for piece in now if piece in known))
-            known += now
-        else:
-            run(args, log, None)
-            again.append(sum(1 for piece in begun(log) if piece in known))
-        told: dict[str, Any] = {
-            "pieces": pieces,
-            "kills": kills,
-            "begun_again": dict(sorted(Counter(again).items())),
-            "undisturbed_s": round(undisturbed_s, 1),
-            "with_kills_s": round(time.perf_counter() - started, 1),
-            "same_marks": json.loads(report.read_text())["clips"][0]["marks"] == clip["marks"],
-            **compared(whole, killed),
-            "left_over": [path.name for path in killed.parent.rglob(".sorawm-*")],
-        }
+    with tempfile.TemporaryDirectory() as folder:
+        told = killed_and_done(
+            arguments.clip,
+            Path(folder),
+            kills=arguments.kills,
+            length_s=arguments.length,
+            seed=arguments.seed,
+        )
     print(json.dumps(told, indent=1))
     if arguments.output:
         arguments.output.write_text(json.dumps(told, indent=1) + "\n")
