@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sorawm_pipeline import Pipeline, PipelineConfig
+from sorawm_pipeline import Pipeline, PipelineConfig, clip_run
 from sorawm_pipeline.errors import InputError, OutputError, PipelineError
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.target import PIECES_FOLDER
@@ -415,3 +415,14 @@ async def test_a_source_that_is_damaged_leaves_no_pieces(
     with pytest.raises(InputError):
         await Pipeline(config(LENGTH_S)).process(make_clip("in.mp4", CLIP), tmp_path / "out.mp4")
     assert leftovers(tmp_path) == []
+
+
+async def test_progress_is_told_within_pieces(make_clip: MakeClip, tmp_path: Path) -> None:
+    source, told = make_clip("in.mp4", CLIP), list[int]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip_run, "PROGRESS_INTERVAL_S", 0.0)
+        await Pipeline(config(LENGTH_S)).process(
+            source, tmp_path / "out.mp4", on_progress=lambda progress: told.append(progress.frames)
+        )
+    assert len({frames for frames in told if frames % 30}) > 5
+    assert max(told) <= FRAMES

@@ -42,14 +42,16 @@ class Crew(Protocol):
     Attributes:
         slots: how many tasks they do at once.
         restorers: how many of these may restore.
+        told: to be called when `frames` has changed; set by whoever gives the tasks.
     """
 
     slots: int
     restorers: int
+    told: Callable[[], None]
 
     @property
     def frames(self) -> int:
-        """Frames that have come out of corridors at work which cannot be seen from here."""
+        """Frames of the pieces that are being restored which are done."""
         ...
 
     @property
@@ -69,6 +71,10 @@ class Crew(Protocol):
     async def close(self) -> None: ...
 
 
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
 class Alone:
     """A crew that is this process: it finds one piece while it restores another.
 
@@ -77,20 +83,34 @@ class Alone:
         warm: what is used to look and to fill, for as long as the crew is at work.
     """
 
-    slots, restorers, frames = 2, 1, 0
+    slots, restorers = 2, 1
 
     def __init__(self, work: PieceWork, warm: WarmDetector) -> None:
         self._work = work
         self._warm = warm
         self._threads = [OwnerThread(f"piece-{number}") for number in range(self.slots)]
-        self._watches = {FindTask: Watch(), RestoreTask: Watch()}
+        self._watches = {FindTask: Watch(), RestoreTask: Watch(self._count)}
+        self._before = self._frames = 0
+        self.told: Callable[[], None] = _nobody
 
     async def do(self, task: Task) -> None:
         thread = self._threads.pop()
+        if isinstance(task, RestoreTask):
+            self._before, self._frames = task.piece.first - task.around.first, 0
         try:
             await self._work.do(task, self._warm, thread, self._watches[type(task)])
         finally:
             self._threads.append(thread)
+            if isinstance(task, RestoreTask):
+                self._frames = 0
+
+    @property
+    def frames(self) -> int:
+        return max(0, self._frames - self._before)
+
+    def _count(self, frames: int) -> None:
+        self._frames = frames
+        self.told()
 
     async def close(self) -> None:
         for thread in self._threads:
@@ -118,6 +138,7 @@ class Crewed:
         self._frames: dict[str, int] = {}
         self.slots = self.restorers = hands.slots
         self.corridor = None
+        self.told: Callable[[], None] = _nobody
 
     @property
     def frames(self) -> int:
@@ -128,7 +149,9 @@ class Crewed:
 
     async def do(self, task: Task) -> None:
         def tell(frames: int) -> None:
-            self._frames[task.name] = frames
+            if isinstance(task, RestoreTask):
+                self._frames[task.name] = frames
+                self.told()
 
         frames = task.piece.end - task.piece.first
         cost = frames * (FINDING if isinstance(task, FindTask) else 1.0)
@@ -200,6 +223,7 @@ class PiecesWalk:
         self._plan = plan
         self._store = store
         self._crew = crew
+        crew.told = lambda: on_consumed(self.consumed)
         self._tell = on_consumed
         reach = Reach(job.window, together)
         self._row = Row(job, plan, pieces, store, reach, crew.restorers)
