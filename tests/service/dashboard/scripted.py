@@ -210,6 +210,14 @@ class ScriptedService:
                 return _error(403, "outside", f"{path} is outside the folders that may be read.")
             return JSONResponse(self._new(path.rpartition("/")[2]), 201)
 
+        @app.post("/api/jobs/{number}/pause")
+        async def pause(number: int) -> Json:
+            return self.change(number, state="paused")
+
+        @app.post("/api/jobs/{number}/resume")
+        async def resume(number: int) -> Json:
+            return self.change(number, state="waiting")
+
         @app.post("/api/jobs/{number}/cancel")
         async def cancel(number: int) -> Json:
             return self.change(number, state="cancelled")

@@ -86,6 +86,18 @@ def test_cancel_and_retry(page: Page, service: ScriptedService) -> None:
     assert service.asked == ["POST /api/jobs/12/cancel", "POST /api/jobs/12/retry"]
 
 
+def test_pause_and_resume(page: Page, service: ScriptedService) -> None:
+    visit(page)
+    waiting = row(page, "harbour at dawn.mp4")
+    expect(waiting.get_by_role("button", name="Resume")).to_be_hidden()
+    waiting.get_by_role("button", name="Pause").click()
+    expect(waiting.locator(".badge")).to_have_text("Paused")
+    expect(waiting.get_by_role("button", name="Pause")).to_be_hidden()
+    waiting.get_by_role("button", name="Resume").click()
+    expect(waiting.locator(".badge")).to_have_text("Waiting")
+    assert service.asked == ["POST /api/jobs/12/pause", "POST /api/jobs/12/resume"]
+
+
 def test_forgetting_asks_first(page: Page, service: ScriptedService) -> None:
     visit(page)
     failed = row(page, "interview.mov")
