@@ -251,6 +251,7 @@ class ClipRun:
             self._scout = await self._walk_scout(detectors, thread)
             if self._scout.copied:
                 return
+        await thread.call(self._job.settle)
         if self._is_long and self._in_one_go is None:
             try:
                 await self._walk_pieces(detectors, thread)
