@@ -216,7 +216,7 @@ def settings(profile: str, clip: Path) -> dict[str, str]:
     config = PipelineConfig.model_validate({"profile": profile})
     limits, choice = Limits.of(config.decode.limits), ENCODERS["h264"]
     info = probe(clip, limits)
-    sample = read_sample(info, limits)
+    sample = read_sample(info, limits, choice.codec)
     ours = EncodeSettings(choice, "mp4", config.encode.preset)
     crf = None if sample is None else matched_quality(info, sample, ours)
     return {"preset": config.encode.preset, "crf": str(choice.crf if crf is None else crf)}

@@ -194,6 +194,26 @@ def test_a_mark_beside_a_doubtful_picture_is_found(make_clip: MakeClip) -> None:
         scouted(source, DoubtfulDetector([2]))
 
 
+def test_a_key_frame_that_was_passed_is_looked_at_if_the_next_is_far(make_clip: MakeClip) -> None:
+    """A cut has a key frame soon after another, and none for a while afterwards."""
+
+    def draw(index: int) -> Picture:
+        return scene(index) if index < 8 else 255 - marked(index)[::-1] // 2
+
+    fast = ("preset", "ultrafast"), ("crf", "4"), ("sc_threshold", "40")
+    rhythm = ("g", "25"), ("keyint_min", "2")
+    scout = scouted(
+        make_clip("clip.mp4", Clip(FRAMES, draw, options=(*fast, *rhythm))), NeverDetector()
+    )
+    assert scout.longest_s == 1.0, "8 and 33, though 8 is near 0"
+    assert scout.looks == 5
+
+
+class NeverDetector(WhiteDetector):
+    def _one(self, image: Picture) -> list[Detection]:
+        return []
+
+
 def test_many_doubtful_pictures_are_reason_enough(make_clip: MakeClip) -> None:
     with pytest.raises(Doubt, match="too many"):
         scouted(make_clip("clip.mp4", clip([])), DoubtfulDetector(range(4)))

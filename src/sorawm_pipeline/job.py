@@ -124,7 +124,7 @@ class ClipJob:
         self.writes = output is not None
         if output is not None:
             self.target = Target.prepare(self.source, output, overwrite=overwrite)
-            self.origin = provenance.read_provenance(self.source)
+            self.origin = provenance.read_provenance(self.source, self.clip.checked)
             self.settings = self._settings(self.target)
             provenance.identity(credentials(self.config), state_folder())
 
@@ -254,7 +254,7 @@ class ClipJob:
         if self._settled or self.target is None:
             return
         self._settled = True
-        sample = read_sample(self.clip, self.limits)
+        sample = read_sample(self.clip, self.limits, self._software.codec)
         gop = None if sample is None else sample.gop
         self.settings = replace(self.settings, gop=gop)
         if self.config.encode.quality != "auto":
@@ -333,8 +333,8 @@ def groups(
         raise Unfit("encode.splice is off")
     if encode.codec != "source" or encode.quality != "auto":
         raise Unfit("a codec or a quality was asked for")
-    if clip.codec not in ("h264", "hevc") or choice.codec != clip.codec:
-        raise Unfit(f"packets of {clip.codec} are not copied")
+    if choice.codec != clip.codec:
+        raise Unfit(f"its {clip.codec} is encoded as {choice.codec}")
     if choice.encoder not in ("libx264", "libx265"):
         raise Unfit(f"what {choice.encoder} writes is not put beside other packets")
     if muxer not in SPLICED.get(clip.format_name, ()):

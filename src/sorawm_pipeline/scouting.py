@@ -91,8 +91,9 @@ class ScoutWalk:
 
     def _basis(self, scout: Scout) -> str:
         """In words, what a clip is called clean by."""
-        seconds = float(scout.longest * self._job.clip.time_base)
-        basis = f"no mark on key frames, {seconds:.2f} s apart at most, nor on the last picture"
+        basis = (
+            f"no mark on key frames, {scout.longest_s:.2f} s apart at most, nor on the last picture"
+        )
         if scout.searched:
             basis += f"; {scout.searched} pictures around doubtful ones were searched"
         return basis

@@ -49,7 +49,7 @@ def sizes(clip: ClipInfo) -> tuple[int, int]:
 
 def test_all_packets_are_weighed_and_some_pictures_taken(make_clip: MakeClip) -> None:
     clip = encoded(make_clip, 25)
-    sample = read_sample(clip, LIMITS)
+    sample = read_sample(clip, LIMITS, "h264")
     assert sample is not None
     assert (sample.keys, sample.others) == sizes(clip)
     assert sample.gop == 25
@@ -61,7 +61,7 @@ def test_all_packets_are_weighed_and_some_pictures_taken(make_clip: MakeClip) ->
 def test_a_finer_source_has_smaller_quantisers(make_clip: MakeClip) -> None:
     told = []
     for crf in (12, 20, 28):
-        sample = read_sample(encoded(make_clip, crf), LIMITS)
+        sample = read_sample(encoded(make_clip, crf), LIMITS, "h264")
         assert sample is not None
         assert sample.quantiser is not None
         told.append(sample.quantiser)
@@ -103,5 +103,5 @@ def test_how_encoders_are_told(codec: str, said: dict[str, str]) -> None:
 def test_what_cannot_be_decoded_tells_nothing(make_clip: MakeClip) -> None:
     clip = encoded(make_clip, 25)
     clip.path.write_bytes(b"no clip any more")
-    assert read_sample(clip, LIMITS) is None
+    assert read_sample(clip, LIMITS, "h264") is None
     assert most_bits(clip, LIMITS, ENCODERS["hevc"]) is None

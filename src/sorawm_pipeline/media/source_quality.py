@@ -16,12 +16,12 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import InputError
-from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
+from sorawm_pipeline.media.clip import ClipInfo, Limits, open_clip
 from sorawm_pipeline.media.encoders import EncoderChoice
 from sorawm_pipeline.media.source_packets import SourcePackets
 
-TOGETHER = 16
-"""Pictures that are taken from one place: an encoder looks some ahead."""
+TOGETHER, LAYERED = 16, {"vp9": 32, "av1": 48}
+"""Pictures that are taken from one place: an encoder looks ahead, and some order many in layers."""
 
 SHARE, FEWEST, MOST = 100, 3, 6
 """One place for so many of a clip's pictures; bounds of how many places there are in all."""
@@ -120,16 +120,16 @@ class Sample:
         return sum(whole * ratio for whole, ratio in parts) / total if total else 1.0
 
 
-def read_sample(clip: ClipInfo, limits: Limits) -> Sample | None:
-    """Read all packets of a clip, and decode some of its pictures.
+def read_sample(clip: ClipInfo, limits: Limits, codec: str) -> Sample | None:
+    """Read all packets of a clip, and decode some of its pictures, for a result in a codec.
 
     None where there are none. A source that cannot be decoded here is told of by those who have to.
     """
     try:
-        with closing(SourcePackets(clip.path, clip.stream_index, limits)) as source:
+        with closing(SourcePackets.of(clip, limits)) as source:
             weighed = _weighed(source)
-        with closing(open_input(clip.path, limits)) as container:
-            places = list(_places(container, clip, weighed))
+        with closing(open_clip(clip, limits)) as container:
+            places = list(_places(container, clip, weighed, codec))
     except (av.error.FFmpegError, InputError):
         return None
     if not places:
@@ -159,7 +159,7 @@ class _Weighed:
         """Pictures from one key frame to the next, at most."""
         return max(end - start for start, end in pairwise([*self.places, self.pictures]))
 
-    def chosen(self) -> Iterator[tuple[int, int]]:
+    def chosen(self, together: int) -> Iterator[tuple[int, int]]:
         """When the group of a place begins, and how many of its pictures come before the place."""
         count = min(MOST, max(FEWEST, self.pictures // SHARE))
         taken = 0
@@ -167,12 +167,12 @@ class _Weighed:
             wanted = self.pictures * number // count
             group = max(0, bisect_right(self.places, wanted) - 1)
             begin, end = [*self.places, self.pictures][group : group + 2]
-            passed = min(wanted - begin, end - begin - TOGETHER, PASSED)
-            if passed < TOGETHER:
+            passed = min(wanted - begin, end - begin - together, PASSED)
+            if passed < together:
                 passed = 0  # rather from its key frame on
             if begin + passed >= taken:
                 yield self.keys[group], passed
-                taken = min(end, begin + passed + TOGETHER)
+                taken = min(end, begin + passed + together)
 
 
 def _weighed(source: SourcePackets) -> _Weighed:
@@ -189,21 +189,24 @@ def _weighed(source: SourcePackets) -> _Weighed:
     return found
 
 
-def _places(container: InputContainer, clip: ClipInfo, weighed: _Weighed) -> Iterator[Place]:
+def _places(
+    container: InputContainer, clip: ClipInfo, weighed: _Weighed, codec: str
+) -> Iterator[Place]:
     stream = container.streams[clip.stream_index]
     if not isinstance(stream, VideoStream) or not weighed.keys:
         return
     stream.thread_type = "SLICE"
     stream.codec_context.options = {"export_side_data": "venc_params"}
-    for start, passed in weighed.chosen():
+    together = LAYERED.get(codec, TOGETHER)
+    for start, passed in weighed.chosen(together):
         container.seek(start, stream=stream)
         stream.codec_context.flush_buffers()
-        place = _place(container, stream, passed)
+        place = _place(container, stream, passed, together)
         if place.pictures:
             yield place
 
 
-def _place(container: InputContainer, stream: VideoStream, passed: int) -> Place:
+def _place(container: InputContainer, stream: VideoStream, passed: int, together: int) -> Place:
     """Pictures of one group, behind the first that are passed."""
     place, packets = Place(key=not passed), 0
     for packet in container.demux(stream):
@@ -216,7 +219,7 @@ def _place(container: InputContainer, stream: VideoStream, passed: int) -> Place
         if packets > passed:
             place.sizes.append(packet.size)
             place.take(pictures)
-        if len(place.sizes) == TOGETHER:
+        if len(place.sizes) == together:
             break
     place.take(stream.codec_context.decode(None))
     del place.pictures[: max(0, len(place.pictures) - len(place.sizes))]  # late ones before it
@@ -238,7 +241,7 @@ def most_bits(clip: ClipInfo, limits: Limits, choice: EncoderChoice) -> int | No
     if choice.codec not in CAPPED:
         return None
     try:
-        with closing(open_input(clip.path, limits)) as container:
+        with closing(open_clip(clip, limits)) as container:
             own = _bit_rate(container.streams[clip.stream_index])
             if not own:
                 own = container.bit_rate - sum(map(_bit_rate, container.streams))

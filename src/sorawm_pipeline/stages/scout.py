@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -28,7 +29,7 @@ LONGEST_S = Fraction(16, 15)
 second, as the real one does at least, is looked at twice; at a clip's ends once."""
 
 SHORTEST_S = Fraction(1, 2)
-"""Seconds from one look to the next, at least, where there are more key frames than are needed."""
+"""Seconds from one look to the next, at least, unless the next key frame comes too late."""
 
 DOUBTFUL = 4
 """Two looks and one in so many may be doubtful; where more are, the whole clip is searched."""
@@ -56,7 +57,6 @@ class Scout:
         looks: pictures that were looked at.
         decoded: pictures that were decoded.
         searched: pictures that were searched around doubtful ones.
-        longest: ticks of the clip's time base from one look to the next, at most.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class Scout:
         self._shown = array("q")
         self._looked: list[int] = []
         self._waiting: list[tuple[int, NDArray[np.uint8]]] = []
+        self._passed: AnyPacket | None = None
         self._doubtful: list[int] = []
         self._group: list[AnyPacket] = []
         self._spans: Iterator[Span] | None = None
         self.looks = 0
         self.decoded = 0
         self.searched = 0
-        self.longest = 0
 
     def open(self) -> None:
         """Raises InputError: the file cannot be opened any more."""
-        self._source = SourcePackets(self._clip.path, self._clip.stream_index, self._limits)
+        self._source = SourcePackets.of(self._clip, self._limits)
         self._unread = self._source.take()
 
     def step(self) -> bool:
@@ -116,6 +116,12 @@ class Scout:
         except (av.error.FFmpegError, InputError) as error:
             raise Doubt(f"its pictures cannot be decoded ({error})") from error
 
+    @property
+    def longest_s(self) -> float:
+        """Seconds from one look to the next, at most."""
+        ticks = max((b - a for a, b in pairwise(self._looked)), default=0)
+        return float(ticks * self._clip.time_base)
+
     def close(self) -> None:
         self._waiting.clear()
         self._group.clear()
@@ -138,19 +144,27 @@ class Scout:
             if not self._shown and not packet.is_keyframe:
                 raise Doubt("it does not begin with a key frame")
             self._shown.append(packet.pts)
+            if self._passed is not None and self._seconds_from_look(packet.pts) > LONGEST_S:
+                self._take_key(self._passed)
             self._check_reach(packet.pts)
             if packet.is_keyframe:
                 self._group.clear()
-                self._take_key(packet, packet.pts)
+                if self._looked and self._seconds_from_look(packet.pts) < SHORTEST_S:
+                    self._passed = packet
+                else:
+                    self._take_key(packet)
             self._group.append(packet)
             if len(self._waiting) >= self._together:
                 break
         return True
 
-    def _take_key(self, packet: AnyPacket, pts: int) -> None:
-        if self._looked and (pts - self._looked[-1]) * self._clip.time_base < SHORTEST_S:
-            return
+    def _seconds_from_look(self, pts: int) -> Fraction:
+        return (pts - self._looked[-1]) * self._clip.time_base
+
+    def _take_key(self, packet: AnyPacket) -> None:
         assert self._source is not None
+        assert packet.pts is not None
+        pts, self._passed = packet.pts, None
         decoder = self._source.stream.codec_context
         pictures = [*packet.decode(), *decoder.decode(None)]
         decoder.flush_buffers()
@@ -190,9 +204,7 @@ class Scout:
 
     def _check_reach(self, pts: int) -> None:
         """Refuse to leave more of the clip unseen than a mark could hide in."""
-        if self._looked:
-            self.longest = max(self.longest, pts - self._looked[-1])
-        if self.longest * self._clip.time_base > LONGEST_S:
+        if self._looked and self._seconds_from_look(pts) > LONGEST_S:
             raise Doubt(f"its key frames are more than {float(LONGEST_S):.1f} s apart")
 
     def _judge(self) -> None:

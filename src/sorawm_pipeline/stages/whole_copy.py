@@ -52,7 +52,7 @@ class WholeCopy:
     def open(self) -> None:
         """Raises InputError, OutputError or DeviceError: a file cannot be opened or made."""
         clip = self._clip
-        self._source = SourcePackets(clip.path, clip.stream_index, self._limits)
+        self._source = SourcePackets.of(clip, self._limits)
         self._file.open(self._add_picture)
 
     def step(self) -> bool:
