@@ -54,8 +54,10 @@ from sorawm_pipeline.config import PROFILES
 from sorawm_pipeline.media.clip import Limits, probe
 from sorawm_pipeline.media.encoders import ENCODERS
 from sorawm_pipeline.media.frame import Box
-from sorawm_pipeline.media.source_quality import matched_crf
+from sorawm_pipeline.media.source_quality import read_sample
 from sorawm_pipeline.report import ClipReport, DetectReport
+from sorawm_pipeline.stages.picture_encoder import EncodeSettings
+from sorawm_pipeline.stages.trial import matched_quality
 from sorawm_pipeline.vision.detector import Detection, Detector
 
 SEED_FRAMES, YOLO_FRAMES = 2, 16
@@ -213,7 +215,10 @@ def settings(profile: str, clip: Path) -> dict[str, str]:
     """Options of x264 as a profile sets them for a clip."""
     config = PipelineConfig.model_validate({"profile": profile})
     limits, choice = Limits.of(config.decode.limits), ENCODERS["h264"]
-    crf = matched_crf(probe(clip, limits), limits, choice, config.encode.preset)
+    info = probe(clip, limits)
+    sample = read_sample(info, limits, choice.codec)
+    ours = EncodeSettings(choice, "mp4", config.encode.preset)
+    crf = None if sample is None else matched_quality(info, sample, ours)
     return {"preset": config.encode.preset, "crf": str(choice.crf if crf is None else crf)}
 
 

@@ -84,14 +84,19 @@ def decoded(path: Path, size: tuple[int, int], count: int) -> Pixels:
 
 
 def encode(
-    path: Path, frames: Iterable[Pixels], size: tuple[int, int], crf: int, preset: str
+    path: Path,
+    frames: Iterable[Pixels],
+    size: tuple[int, int],
+    crf: int,
+    preset: str,
+    keys: int = FPS,
 ) -> None:
-    """Compress I420 pictures (h * 3/2, w) with x264, a key frame each second."""
+    """Compress I420 pictures (h * 3/2, w) with x264, a key frame every `keys` frames at least."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(FPS))
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(crf), "preset": preset, "g": str(FPS)}
+        stream.options = {"crf": str(crf), "preset": preset, "g": str(keys)}
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="yuv420p")))
         container.mux(stream.encode(None))

@@ -56,7 +56,7 @@ def test_a_clip_and_its_report(
     assert set(clip) == {
         *("input", "output", "status", "error", "frames", "startup_s", "wall_s", "fps"),
         *("peak_rss_bytes", "detector", "inpainter", "encoder", "marks", "stages", "queues"),
-        *("live_frames", "provenance", "verification", "decoder", "pieces"),
+        *("live_frames", "provenance", "verification", "decoder", "pieces", "scout"),
     }
     assert list(clip["queues"]) == [
         *("decode->detect", "detect->inpaint", "inpaint->temporal", "temporal->encode"),

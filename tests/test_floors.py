@@ -20,6 +20,7 @@ FLOORS = {
         "job",
         "walks",
         "scheduling",
+        "scouting",
         "segments",
         "clip_run",
         "pipeline",

@@ -34,7 +34,9 @@ def splice_of(report: ClipReport) -> SpliceReport:
 
 
 def config(**sections: dict[str, object]) -> PipelineConfig:
-    return PipelineConfig.model_validate({"inpaint": {"margin": 2}, **sections})
+    """A full search, so that marks are found which no key frame shows."""
+    searched = {"inpaint": {"margin": 2}, "detect": {"scout": "off"}}
+    return PipelineConfig.model_validate(searched | sections)
 
 
 async def test_a_clip_without_a_mark_keeps_its_packets(make_clip: MakeClip, tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ async def test_cached_device_memory_is_given_back_between_clips(
         return signals, lambda: released.append(len(detectors))
 
     monkeypatch.setattr(WarmDetector, "_readings", readings)
-    config = PipelineConfig.model_validate({"inpaint": {"method": "membrane"}})
+    config = PipelineConfig.model_validate(
+        {"inpaint": {"method": "membrane"}, "detect": {"scout": "off"}}
+    )
     source = make_clip("clip.mp4", Clip(frames=4))
     async with Pipeline(config) as pipeline:
         for number in (1, 2):

@@ -28,12 +28,14 @@ from sorawm_pipeline.report import (
     FramesReport,
     MarkReport,
     PiecesReport,
+    ScoutReport,
     Status,
     TriedEncoder,
     VerifyReport,
     readable,
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
+from sorawm_pipeline.scouting import ScoutWalk, may_scout
 from sorawm_pipeline.segments.hands import Hands
 from sorawm_pipeline.segments.pieces import PieceWork
 from sorawm_pipeline.segments.store import Store
@@ -107,6 +109,7 @@ class ClipRun:
         self._again: ClipRun | None = None
         self._store: Store | None = None
         self._in_one_go: PiecesReport | None = None
+        self._scout: ScoutReport | None = None
 
     async def clean(
         self,
@@ -244,6 +247,11 @@ class ClipRun:
 
     async def _walk_once(self, detectors: WarmDetectors, thread: Owner) -> None:
         self._log_opened()
+        if self._scout is None and may_scout(self._job):
+            self._scout = await self._walk_scout(detectors, thread)
+            if self._scout.copied:
+                return
+        await thread.call(self._job.settle)
         if self._is_long and self._in_one_go is None:
             try:
                 await self._walk_pieces(detectors, thread)
@@ -253,6 +261,15 @@ class ClipRun:
                 self._in_one_go = PiecesReport(reason=str(reason))
                 await thread.call(self._job.discard)
         await self._walk_corridor(detectors, thread)
+
+    async def _walk_scout(self, detectors: WarmDetectors, thread: Owner) -> ScoutReport:
+        asked = time.perf_counter()
+        async with detectors.borrow() as warm:
+            self._startup_s += time.perf_counter() - asked
+            self._phase = "cleaning"
+            self._walk = walk = ScoutWalk(self._job, warm, self._tell)
+            with told(self.reading):
+                return await walk.run(thread)
 
     @property
     def _is_long(self) -> bool:
@@ -386,6 +403,7 @@ class ClipRun:
             "fps": part.encoded / self._wall_s,
             "decoder": part.decoder,
             "detector": part.detector,
+            "scout": self._scout,
             "inpainter": part.inpainter,
             "encoder": encoder,
             "marks": mark_reports(job.clip, walk.runs.all()),

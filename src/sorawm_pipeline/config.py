@@ -71,7 +71,12 @@ ProfileName = Literal["performance", "balanced", "quality", "compat"]
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "performance": {"encode.preset": "superfast", "inpaint.stride": 4, "queues.capacity": 8},
     "balanced": {},  # the defaults
-    "quality": {"encode.preset": "slow", "inpaint.stride": 1, "temporal.window": 144},
+    "quality": {
+        "detect.scout": "off",
+        "encode.preset": "slow",
+        "inpaint.stride": 1,
+        "temporal.window": 144,
+    },
     "compat": {
         "device": "cpu",
         "detect.batch": 1,

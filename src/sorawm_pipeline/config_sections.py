@@ -173,6 +173,7 @@ class DetectConfig(Section):
     stride: Whole = Field(
         default=16, ge=1, le=120, description="a whole number of frames, 1 to 120"
     )
+    scout: Literal["auto", "off"] = Field(default="auto", description='"auto" or "off"')
     batch: Batch = Field(default="auto", description='"auto" or a whole number from 1 to 1024')
     half: Flag = False
     compile: Flag = False

@@ -34,7 +34,7 @@ from sorawm_pipeline.media.provenance import (
     ProvenanceReport,
     SourceProvenance,
 )
-from sorawm_pipeline.media.source_quality import matched_crf, most_bits
+from sorawm_pipeline.media.source_quality import most_bits, read_sample
 from sorawm_pipeline.media.target import Target
 from sorawm_pipeline.report import MarkReport
 from sorawm_pipeline.stages.collect import Collect
@@ -43,6 +43,7 @@ from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
+from sorawm_pipeline.stages.trial import matched_quality
 from sorawm_pipeline.state import state_folder
 from sorawm_pipeline.vision.regions import Regions
 from sorawm_pipeline.vision.restore import Inpainter
@@ -104,7 +105,8 @@ class ClipJob:
         self.writes = False
         self.whole: str | None = None
         self.tried: list[tuple[str, str]] = []
-        self.hardware = config.encode.hardware
+        self._software: EncoderChoice
+        self._settled = False
         self.accelerator: str | None = None
         self.devices_tried: list[tuple[str, str]] = []
 
@@ -122,7 +124,7 @@ class ClipJob:
         self.writes = output is not None
         if output is not None:
             self.target = Target.prepare(self.source, output, overwrite=overwrite)
-            self.origin = provenance.read_provenance(self.source)
+            self.origin = provenance.read_provenance(self.source, self.clip.checked)
             self.settings = self._settings(self.target)
             provenance.identity(credentials(self.config), state_folder())
 
@@ -220,10 +222,9 @@ class ClipJob:
         """Begin again without the encoder in hardware, and say why; what was written is removed."""
         assert self.target is not None
         self.discard()
-        tried = [*self.tried, (self.settings.choice.encoder, reason)]
-        self.hardware, self.whole = False, None
-        self.settings = self._settings(self.target)
-        self.tried = tried
+        self.tried = [*self.tried, (self.settings.choice.encoder, reason)]
+        gops = self._gops(self._software, self.settings.muxer)
+        self.settings = replace(self.settings, choice=self._software, gops=gops)
 
     def encode_all(self, reason: str) -> None:
         """Copy no packet, and say why; what was written so far is removed."""
@@ -245,32 +246,50 @@ class ClipJob:
         if self.target is not None:
             self.target.discard()
 
+    def settle(self) -> None:
+        """Choose from the source how finely it is encoded, where that is left open; once.
+
+        Some pictures are decoded and encoded for it, so only where there is something to encode.
+        """
+        if self._settled or self.target is None:
+            return
+        self._settled = True
+        sample = read_sample(self.clip, self.limits, self._software.codec)
+        gop = None if sample is None else sample.gop
+        self.settings = replace(self.settings, gop=gop)
+        if self.config.encode.quality != "auto":
+            return
+        software = replace(self.settings, choice=self._software)
+        crf = None if sample is None else matched_quality(self.clip, sample, software)
+        most = None if crf is not None else most_bits(self.clip, self.limits, self._software)
+        self.settings = replace(self.settings, crf=crf, most=most)
+
     def _settings(self, target: Target) -> EncodeSettings:
         encode, clip = self.config.encode, self.clip
         muxer = muxer_for(target.path.name, clip.format_name)
-        choice = choose_encoder(encode.codec, clip.codec, muxer, clip.layout)
+        choice = self._software = choose_encoder(encode.codec, clip.codec, muxer, clip.layout)
         origin = self.origin
-        crf, most = encode.crf, None
-        if encode.quality == "auto":
-            crf = matched_crf(clip, self.limits, choice, encode.preset)
-            most = most_bits(clip, self.limits, choice)
-        if self.hardware:
+        if self.config.encode.hardware:
             in_hardware, self.tried = hardware_choice(choice, clip.layout)
             choice = in_hardware or choice
-        try:
-            gops = groups(clip, self.limits, encode, choice, muxer)
-        except Unfit as reason:
-            gops, self.whole = None, str(reason)
         return EncodeSettings(
-            gops=gops,
+            gops=self._gops(choice, muxer),
             choice=choice,
             muxer=muxer,
             preset=encode.preset,
-            crf=crf,
+            crf=encode.crf,
             bitrate=encode.bitrate,
-            most=most,
             tags=provenance.container_tags(origin, self.edit, origin.digital_source_type),
         )
+
+    def _gops(self, choice: EncoderChoice, muxer: str) -> Gops | None:
+        """The groups of pictures that may be copied; `whole` says why none may."""
+        self.whole = None
+        try:
+            return groups(self.clip, self.limits, self.config.encode, choice, muxer)
+        except Unfit as reason:
+            self.whole = str(reason)
+            return None
 
     def _stated_origin(self, runs: Sequence[Run]) -> SourceProvenance:
         """What the source says of itself, its visible mark included.
@@ -314,8 +333,8 @@ def groups(
         raise Unfit("encode.splice is off")
     if encode.codec != "source" or encode.quality != "auto":
         raise Unfit("a codec or a quality was asked for")
-    if clip.codec not in ("h264", "hevc") or choice.codec != clip.codec:
-        raise Unfit(f"packets of {clip.codec} are not copied")
+    if choice.codec != clip.codec:
+        raise Unfit(f"its {clip.codec} is encoded as {choice.codec}")
     if choice.encoder not in ("libx264", "libx265"):
         raise Unfit(f"what {choice.encoder} writes is not put beside other packets")
     if muxer not in SPLICED.get(clip.format_name, ()):

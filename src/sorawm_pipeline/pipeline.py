@@ -201,7 +201,7 @@ class Pipeline:
             return
         async with AsyncExitStack() as stack:
             pieces = self.config.pieces
-            detectors = WarmDetectors(self.config, keep=self.config.verify or pieces.length_s > 0)
+            detectors = WarmDetectors(self.config, keep=True)
             stack.push_async_callback(detectors.close)
             hands = self._given_hands
             if hands is None and pieces.workers > 1:

@@ -119,6 +119,19 @@ class SpliceReport(_Model):
     reason: Text | None = None
 
 
+class ScoutReport(_Model):
+    """A first look at key frames alone.
+
+    `copied` says whether they showed nothing and the clip was copied as it is; `reason` what that
+    rests on, or why the whole clip was searched after all. The looks of that search are counted in
+    `DetectorReport.frames_inferred`, these in this `frames_inferred`.
+    """
+
+    copied: bool
+    frames_inferred: Count
+    reason: Text
+
+
 class EncoderReport(_Model):
     """How the result was encoded.
 
@@ -277,6 +290,7 @@ class ClipReport(_Model):
     fps: Seconds = 0.0
     peak_rss_bytes: Count = 0
     detector: DetectorReport | None = None
+    scout: ScoutReport | None = None
     inpainter: InpainterReport | None = None
     encoder: EncoderReport | None = None
     marks: tuple[MarkReport, ...] = ()

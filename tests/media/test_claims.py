@@ -10,9 +10,10 @@ from pathlib import Path
 import bombs
 import pytest
 
+from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media import claims
-from sorawm_pipeline.media.clip import is_video, open_input, probe
+from sorawm_pipeline.media.clip import is_video, open_clip, open_input, probe
 from tests.clips import LIMITS, Clip, remuxed
 
 MakeClip = Callable[[str, Clip], Path]
@@ -133,3 +134,36 @@ def test_no_format_allowed_means_none(make_clip: MakeClip, tmp_path: Path) -> No
         open_input(path, replace(LIMITS, formats=("mov", "mp4")))
     copy = shutil.copy(path, tmp_path / "copy.mp4")
     assert probe(Path(copy), LIMITS).format_name == "matroska,webm"
+
+
+async def test_a_clip_is_checked_once(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is opened; its result is another file."""
+    checked: list[Path] = []
+    check = claims.check
+
+    def counted(path: Path) -> None:
+        checked.append(path)
+        check(path)
+
+    monkeypatch.setattr(claims, "check", counted)
+    source = make_clip("clip.mp4", Clip(frames=12))
+    config = PipelineConfig.model_validate({"detect": {"weights": "none"}})
+    await Pipeline(config).process(source, tmp_path / "out.mp4")
+    assert checked.count(source) == 1
+
+
+def test_a_file_that_changed_is_checked_again(
+    make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_clip("clip.mp4", Clip())
+    clip = probe(source, LIMITS)
+    checked: list[Path] = []
+    monkeypatch.setattr(claims, "check", checked.append)
+    open_clip(clip, LIMITS).close()
+    assert checked == []
+    with source.open("ab") as file:
+        file.write(bytes.fromhex("0000000866726565"))  # an empty box
+    open_clip(clip, LIMITS).close()
+    assert checked == [source]

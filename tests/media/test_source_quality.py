@@ -1,4 +1,4 @@
-"""How a source's quantisers decide what its result costs."""
+"""What is read of a source's cost, and what of it bounds its result."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import av
 import numpy as np
 import pytest
 
-from sorawm_pipeline import Pipeline, PipelineConfig
+from sorawm_pipeline import PipelineConfig
 from sorawm_pipeline.media.clip import ClipInfo, Limits, probe
 from sorawm_pipeline.media.encoders import ENCODERS, options_for
 from sorawm_pipeline.media.source_quality import (
-    COARSEST,
-    FINEST,
-    matched_crf,
+    TAIL,
+    TOGETHER,
+    Place,
+    Sample,
     most_bits,
+    read_sample,
 )
 from tests.clips import Clip
 
@@ -33,40 +35,54 @@ def textured(index: int) -> np.ndarray:
 
 
 def encoded(make_clip: MakeClip, crf: int, codec: str = "libx264", **more: object) -> ClipInfo:
-    options = (("crf", str(crf)), ("preset", "fast"))
-    clip = Clip(frames=40, draw=textured, codec=codec, options=options, **more)  # type: ignore[arg-type]
+    options = (("crf", str(crf)), ("preset", "fast"), ("g", "25"), ("sc_threshold", "0"))
+    clip = Clip(frames=60, draw=textured, codec=codec, options=options, **more)  # type: ignore[arg-type]
     return probe(make_clip(f"{codec}-{crf}.mp4", clip), LIMITS)
 
 
-def crf_for(clip: ClipInfo, codec: str = "h264") -> float | None:
-    return matched_crf(clip, LIMITS, ENCODERS[codec], "veryfast")
-
-
-def test_the_coarser_a_source_the_coarser_its_result(make_clip: MakeClip) -> None:
-    found = [crf_for(encoded(make_clip, crf)) or 0.0 for crf in (12, 18, 24)]
-    assert FINEST <= found[0] < found[1] < found[2] <= COARSEST
-
-
-def test_the_constant_quality_stays_within_bounds(make_clip: MakeClip) -> None:
-    assert crf_for(encoded(make_clip, 1)) == FINEST
-    assert crf_for(encoded(make_clip, 50)) == COARSEST
-    assert crf_for(encoded(make_clip, 24), "hevc") is None
-
-
-def test_ten_bits_are_on_the_same_scale(make_clip: MakeClip) -> None:
-    eight = crf_for(encoded(make_clip, 18))
-    ten = crf_for(encoded(make_clip, 19, pix_fmt="yuv420p10le"))
-    assert ten == pytest.approx(eight, abs=4)
-
-
-def test_other_sources_bound_the_bits(make_clip: MakeClip) -> None:
-    clip = encoded(make_clip, 25, "mpeg4")
-    assert crf_for(clip) is None
+def sizes(clip: ClipInfo) -> tuple[int, int]:
+    """Bytes of key frames and of others."""
     with av.open(str(clip.path)) as container:
-        size = sum(packet.size for packet in container.demux(video=0))
+        found = [(p.is_keyframe, p.size) for p in container.demux(video=0) if p.size]
+    return sum(size for key, size in found if key), sum(size for key, size in found if not key)
+
+
+def test_all_packets_are_weighed_and_some_pictures_taken(make_clip: MakeClip) -> None:
+    clip = encoded(make_clip, 25)
+    sample = read_sample(clip, LIMITS, "h264")
+    assert sample is not None
+    assert (sample.keys, sample.others) == sizes(clip)
+    assert sample.gop == 25
+    assert [place.key for place in sample.places] == [True, True]
+    for place in sample.places:
+        assert len(place.pictures) == len(place.sizes) <= TOGETHER
+
+
+def test_a_finer_source_has_smaller_quantisers(make_clip: MakeClip) -> None:
+    told = []
+    for crf in (12, 20, 28):
+        sample = read_sample(encoded(make_clip, crf), LIMITS, "h264")
+        assert sample is not None
+        assert sample.quantiser is not None
+        told.append(sample.quantiser)
+    assert told == sorted(told)
+
+
+def test_key_frames_and_others_are_weighed_by_all_of_the_source() -> None:
+    sizes = [100, *[10] * 9, *[10] * TAIL]
+    sample = Sample([Place(key=True, sizes=sizes)], keys=1000, others=9000, gop=90)
+    assert sample.share([sizes]) == pytest.approx(1)
+    assert sample.share([[200, *sizes[1:]]]) == pytest.approx(1.1), "keys are a tenth of it"
+    assert sample.share([[100, *[5] * 9, *[10] * TAIL]]) == pytest.approx(0.55)
+    assert sample.share([[*sizes[:10], *[0] * TAIL]]) == pytest.approx(1), "its end counts nothing"
+    inside = Sample([Place(key=False, sizes=sizes)], keys=1000, others=9000, gop=90)
+    assert inside.share([[900, *sizes[1:]]]) == pytest.approx(1), "no key frame was there"
+
+
+def test_sources_bound_the_bits(make_clip: MakeClip) -> None:
+    clip = encoded(make_clip, 25, "mpeg4")
     most = most_bits(clip, LIMITS, ENCODERS["h264"])
-    assert most == pytest.approx(1.1 * 8 * size / (40 / 25), rel=0.1)
-    assert most_bits(encoded(make_clip, 25), LIMITS, ENCODERS["h264"]) is None
+    assert most == pytest.approx(1.1 * 8 * sum(sizes(clip)) / (60 / 25), rel=0.1)
     assert most_bits(clip, LIMITS, ENCODERS["ffv1"]) is None
 
 
@@ -87,20 +103,5 @@ def test_how_encoders_are_told(codec: str, said: dict[str, str]) -> None:
 def test_what_cannot_be_decoded_tells_nothing(make_clip: MakeClip) -> None:
     clip = encoded(make_clip, 25)
     clip.path.write_bytes(b"no clip any more")
-    assert crf_for(clip) is None
+    assert read_sample(clip, LIMITS, "h264") is None
     assert most_bits(clip, LIMITS, ENCODERS["hevc"]) is None
-
-
-@pytest.mark.parametrize("crf", [12, 15, 18])
-async def test_a_result_is_about_as_large_as_its_source(
-    make_clip: MakeClip, tmp_path: Path, crf: int
-) -> None:
-    clip = encoded(make_clip, crf)
-    config = PipelineConfig.model_validate({"detect": {"weights": "none"}})
-    await Pipeline(config).process(clip.path, tmp_path / "out.mp4")
-
-    def size(path: Path) -> int:
-        with av.open(str(path)) as container:
-            return sum(packet.size for packet in container.demux(video=0))
-
-    assert 0.5 < size(tmp_path / "out.mp4") / size(clip.path) < 1.5

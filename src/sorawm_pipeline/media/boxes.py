@@ -28,16 +28,24 @@ class Box(NamedTuple):
     sized: bool
 
 
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
+HEAD = 16
+"""Bytes of a box that tell its size and kind, at most."""
+
+
+def told(head: bytes) -> tuple[int, bytes, int]:
+    """Size, kind and length of the header that a box begins with; size 0: up to the end."""
+    size, kind = int.from_bytes(head[:4]), head[4:8]
+    return (int.from_bytes(head[8:16]), kind, 16) if size == 1 else (size, kind, 8)
+
+
+def walk(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
     """Headers of the boxes from `start` to `end`; stops at the first that cannot be one."""
     while end - start >= 8:
         file.seek(start)
         head = file.read(32)
-        size, kind, body = int.from_bytes(head[:4]), head[4:8], 8
+        size, kind, body = told(head)
         sized = size != 0
-        if size == 1:
-            size, body = int.from_bytes(head[8:16]), 16
-        elif size == 0:
+        if not sized:
             size = end - start
         extension = b""
         if kind == b"uuid":
@@ -53,10 +61,8 @@ def promised_end(file: BinaryIO) -> int:
     start, length = 0, file.seek(0, 2)
     for _ in range(_MAX_BOXES):
         file.seek(start)
-        head = file.read(16)
-        size = int.from_bytes(head[:4])
-        if size == 1:
-            size = int.from_bytes(head[8:16])
+        head = file.read(HEAD)
+        size, _, _ = told(head)
         if len(head) < 8 or size < 8 or start + size >= length:
             return start + size if size >= 8 and len(head) >= 8 else start
         start += size
@@ -64,7 +70,7 @@ def promised_end(file: BinaryIO) -> int:
 
 
 def _top_level(file: BinaryIO) -> Iterator[Box]:
-    return islice(_boxes(file, 0, file.seek(0, 2)), _MAX_BOXES)
+    return islice(walk(file, 0, file.seek(0, 2)), _MAX_BOXES)
 
 
 def c2pa_bytes(path: Path) -> int | None:
@@ -121,7 +127,7 @@ def _find_xmp(file: BinaryIO) -> Box | None:
 
 def _inside(file: BinaryIO, parent: Box, kind: bytes, child: bytes) -> Iterator[Box]:
     if parent.kind == kind:
-        for box in islice(_boxes(file, parent.body, parent.end), _MAX_BOXES):
+        for box in islice(walk(file, parent.body, parent.end), _MAX_BOXES):
             if box.kind == child:
                 yield box
 

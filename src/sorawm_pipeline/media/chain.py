@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,34 +83,12 @@ def read_chain(path: Path) -> Chain:
 
 
 def _links(store: dict[str, Any]) -> Iterator[Link]:
-    """From the active manifest back, each once; parents come before parts."""
-    manifests = store.get("manifests") or {}
     now = manifest.status(store)
-    waiting: list[tuple[str | None, dict[str, Any] | None, bool]] = [
-        (store.get("active_manifest"), None, False)
-    ]
-    seen: set[str | None] = set()
-    while waiting and len(seen) < MAX_LINKS:
-        label, recorded, part = waiting.pop(0)
-        found = manifests.get(label)
-        if found is None or label in seen:
-            continue
-        seen.add(label)
-        issues = now.issues if recorded is None else _recorded(recorded)
+    for found, recorded, part in islice(lineage.walk(store), MAX_LINKS):
+        issues = now.issues if recorded is None else lineage.recorded(recorded)
         mismatch = any(map(lineage.is_mismatch, issues))
         holds = now.hashes_hold if recorded is None else not mismatch
         yield _link(found, recorded, part=part, issues=issues, holds=holds)
-        parts = [
-            (one.get("active_manifest"), one, part or one.get("relationship") != "parentOf")
-            for one in found.get("ingredients") or ()
-        ]
-        waiting = sorted([*waiting, *parts], key=lambda entry: entry[2])
-
-
-def _recorded(ingredient: dict[str, Any]) -> tuple[str, ...]:
-    active = (ingredient.get("validation_results") or {}).get("activeManifest") or {}
-    listed = lineage.codes(active, "failure") + lineage.codes(ingredient, "validation_status")
-    return tuple(dict.fromkeys(listed))
 
 
 def _link(

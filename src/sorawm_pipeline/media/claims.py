@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.media import boxes
 
 MAX_STREAMS = 256
 """Streams that a file may have; those with many have fonts for subtitles."""
@@ -31,6 +32,21 @@ _COUNT = {b"stsz": 12, b"stz2": 12, b"trun": 8}
 
 _PARENTS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"udta", b"ilst"))
 _TABLES = frozenset((b"stco", b"co64", b"stts", b"ctts", b"stss", b"stsc", b"covr"))
+
+
+class Checked(NamedTuple):
+    """A file whose claims were looked at, as it was then."""
+
+    device: int
+    inode: int
+    size: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Checked:
+        """A file as it is now. Raises OSError: it is not there."""
+        status = path.stat()
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def is_iso(path: Path) -> bool:
@@ -91,11 +107,8 @@ def _indexes(file: BinaryIO, length: int) -> Iterator[tuple[int, int]]:
     start = 0
     while length - start >= 8:
         file.seek(start)
-        head = file.read(16)
-        size, kind = int.from_bytes(head[:4]), head[4:8]
-        if size == 1:
-            size = int.from_bytes(head[8:16])
-        elif size == 0:
+        size, kind, _ = boxes.told(file.read(boxes.HEAD))
+        if size == 0:
             size = length - start
         if size < 8:
             return

@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from sorawm_pipeline.config_sections import LimitsConfig
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media import claims
+from sorawm_pipeline.media.claims import Checked
 from sorawm_pipeline.media.display import Display
 from sorawm_pipeline.media.extras import Extras
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, layout_of
@@ -84,6 +85,7 @@ class ClipInfo:
         display_matrix: the raw 36 bytes, or None.
         colour: tags to carry on.
         extras: what else is told of the picture.
+        checked: the file when its claims were looked at.
     """
 
     path: Path
@@ -101,6 +103,7 @@ class ClipInfo:
     sample_aspect_tagged: Fraction | None = None
     display_matrix: bytes | None = field(default=None, repr=False)
     extras: Extras = field(default_factory=Extras)
+    checked: Checked | None = None
 
     @property
     def width(self) -> int:
@@ -116,11 +119,27 @@ class ClipInfo:
         return self.format_name.startswith("mov,")
 
 
-def open_input(path: Path, limits: Limits, hwaccel: HWAccel | None = None) -> InputContainer:
+def open_clip(clip: ClipInfo, limits: Limits, hwaccel: HWAccel | None = None) -> InputContainer:
+    """Open a clip that was probed once more; see `open_input`. Raises InputError: as that."""
+    return open_input(clip.path, limits, hwaccel, clip.checked)
+
+
+def open_input(
+    path: Path,
+    limits: Limits,
+    hwaccel: HWAccel | None = None,
+    checked: Checked | None = None,
+) -> InputContainer:
     """Open a media file and nothing but that file.
 
     Only whitelisted container formats are tried and only the `file` protocol is allowed, so that a
     playlist or concat script under a harmless name opens nothing else.
+
+    Args:
+        path: the file.
+        limits: which formats and how many pixels.
+        hwaccel: what decodes.
+        checked: the file when its claims were looked at; they are looked at again if it changed.
 
     Raises:
         InputError: the file is missing, unreadable, empty, or not a video we open; one sentence.
@@ -135,7 +154,7 @@ def open_input(path: Path, limits: Limits, hwaccel: HWAccel | None = None) -> In
         opened: InputContainer = av.open(
             f"file:{path}",
             options={"max_pixels": str(limits.max_pixels), "threads": "1"},
-            container_options=opening(path, limits.formats),
+            container_options=opening(path, limits.formats, checked),
             hwaccel=hwaccel,
             **TAG_DECODING,
         )
@@ -158,7 +177,7 @@ def open_input(path: Path, limits: Limits, hwaccel: HWAccel | None = None) -> In
     return opened
 
 
-def opening(path: Path, formats: Iterable[str]) -> dict[str, str]:
+def opening(path: Path, formats: Iterable[str], checked: Checked | None = None) -> dict[str, str]:
     """Options that let libav open this file alone, as one of these formats.
 
     Raises:
@@ -166,7 +185,8 @@ def opening(path: Path, formats: Iterable[str]) -> dict[str, str]:
     """
     allowed = set(formats)
     if claims.is_iso(path):
-        claims.check(path)
+        if checked is None or checked != Checked.of(path):
+            claims.check(path)
     else:
         allowed -= ISO_FORMATS  # or libav might read an index that nobody looked at
     return {
@@ -207,6 +227,7 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
     Raises:
         InputError: kinds `unreadable`, `no_video`, `too_large`, `unsupported`.
     """
+    checked = _as_it_is(path)
     with closing(open_input(path, limits)) as container:
         stream = main_video(container, path)
         if missing := missing_bytes(path):
@@ -263,7 +284,16 @@ def probe(path: Path, limits: Limits) -> ClipInfo:
             sample_aspect_tagged=sample_aspect,
             display_matrix=matrix,
             extras=Extras.of(stream, picture),
+            checked=checked,
         )
+
+
+def _as_it_is(path: Path) -> Checked | None:
+    """A file before it is opened; None where there is none, of which opening it tells."""
+    try:
+        return Checked.of(path)
+    except (OSError, ValueError):
+        return None
 
 
 def as_fraction(value: object) -> Fraction | None:

@@ -114,7 +114,7 @@ def survey(clip: ClipInfo, limits: Limits) -> Gops:
         raise Unfit(f"packets of {clip.codec} are not copied in this version")
     codec: Codec = "h264" if clip.codec == "h264" else "hevc"
     try:
-        with closing(SourcePackets(clip.path, clip.stream_index, limits)) as source:
+        with closing(SourcePackets.of(clip, limits)) as source:
             header = source.stream.codec_context.extradata or b""
             found = _Survey(codec, header)
             for packet in source.take():

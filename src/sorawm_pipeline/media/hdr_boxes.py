@@ -7,9 +7,11 @@ just written lies at its end, so it can grow.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
+from sorawm_pipeline.media import boxes
+from sorawm_pipeline.media.boxes import Box
 from sorawm_pipeline.media.extras import Mastering
 
 _PATH = (b"mdia", b"minf", b"stbl", b"stsd")
@@ -30,62 +32,38 @@ def write(
     """
     added = _mdcv(mastering) + _clli(light)
     with path.open("r+b") as file:
-        moov, start = b"", 0
-        while head := file.read(16):
-            size, kind = struct.unpack(">I4s", head[:8])
-            size = int.from_bytes(head[8:]) if size == 1 else size
-            file.seek(start)
-            if kind == b"moov":
-                moov, at = file.read(size), start
-            elif kind == b"mdat" and moov:
-                return False
-            start += max(size, 8)
-            file.seek(start)
-        if not moov or at + len(moov) != start:
+        length = file.seek(0, 2)
+        *_, last = [None, *boxes.walk(file, 0, length)]
+        if last is None or last.kind != b"moov" or last.end != length:
             return False
-        grown = bytearray(moov)
-        boxes = _sample_entry(moov, track)
-        if boxes is None:
+        file.seek(last.start)
+        grown = bytearray(file.read())
+        around = _sample_entry(bytes(grown), track)
+        if around is None:
             return False
-        end = boxes[-1][1]
-        for box, _ in boxes:
-            size = int.from_bytes(grown[box : box + 4]) + len(added)
-            grown[box : box + 4] = size.to_bytes(4)
+        for box in around:
+            size = box.end - box.start + len(added)
+            grown[box.start : box.start + 4] = size.to_bytes(4)
+        end = around[-1].end
         grown[end:end] = added
-        file.seek(at)
+        file.seek(last.start)
         file.write(grown)
     return True
 
 
-def _sample_entry(moov: bytes, track: int) -> list[tuple[int, int]] | None:
-    """Where the boxes around a track's first sample entry begin and end, the outermost first."""
-    found = [(0, len(moov))]
-    tracks = [box for kind, *box in _children(moov, 8, len(moov)) if kind == b"trak"]
-    if track >= len(tracks):
-        return None
-    start, end = tracks[track]
-    found.append((start, end))
-    for name in _PATH:
-        inside = (box for kind, *box in _children(moov, start + 8, end) if kind == name)
-        box = next(inside, None)
-        if box is None:
+def _sample_entry(moov: bytes, track: int) -> list[Box] | None:
+    """The boxes around a track's first sample entry, the outermost first, and that entry."""
+    index = BytesIO(moov)
+    found = list(boxes.walk(index, 0, len(moov)))
+    inside = [box for box in boxes.walk(index, found[0].body, found[0].end) if box.kind == b"trak"]
+    for name in (*_PATH, None):
+        if track >= len(inside):
             return None
-        start, end = box
-        found.append((start, end))
-    entries = list(_children(moov, start + 8 + _ENTRIES, end))
-    if not entries:
-        return None
-    _, first, last = entries[0]
-    return [*found, (first, last)]
-
-
-def _children(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    while end - start >= 8:
-        size, kind = struct.unpack_from(">I4s", data, start)
-        if size < 8 or start + size > end:
-            return
-        yield kind, start, start + size
-        start += size
+        box, track = inside[track], 0
+        found.append(box)
+        start = box.body + (_ENTRIES if box.kind == b"stsd" else 0)
+        inside = [one for one in boxes.walk(index, start, box.end) if name in (None, one.kind)]
+    return [*found, inside[0]] if inside else None
 
 
 def _mdcv(mastering: Mastering | None) -> bytes:

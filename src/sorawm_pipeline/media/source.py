@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sorawm_pipeline.errors import InputError
 from sorawm_pipeline.media import boxes, lineage, manifest, xmp
+from sorawm_pipeline.media.claims import Checked
 from sorawm_pipeline.media.lineage import Origin
 
 TAG = "DIGITAL_SOURCE_TYPE"
@@ -40,8 +41,13 @@ class SourceProvenance:
     comment: str | None = None
 
 
-def read_provenance(path: Path) -> SourceProvenance:
-    """Reads what a file says about its origin. A broken or hostile file is reported, not raised."""
+def read_provenance(path: Path, checked: Checked | None = None) -> SourceProvenance:
+    """Reads what a file says about its origin. A broken or hostile file is reported, not raised.
+
+    Args:
+        path: the file.
+        checked: the file when its claims were looked at, if they were.
+    """
     present, state, holds = False, None, None
     issues: tuple[str, ...] = ()
     found, basis = Origin(None, None), "c2pa"
@@ -55,7 +61,7 @@ def read_provenance(path: Path) -> SourceProvenance:
     except Exception as error:  # a foreign parser met a hostile file
         state = "Invalid" if present else None
         issues = (lineage.plain(str(error)) or type(error).__name__,)
-    tags = read_tags(path)
+    tags = read_tags(path, checked)
     if found.digital_source_type is None and holds is not False:
         found, basis = _stated(path), "xmp"
         if found.digital_source_type is None:
@@ -82,7 +88,7 @@ def _stated(path: Path) -> Origin:
     return Origin(None, None)
 
 
-def read_tags(path: Path) -> dict[str, str]:
+def read_tags(path: Path, checked: Checked | None = None) -> dict[str, str]:
     """The container's tags by upper-case name; none where it cannot be opened."""
     import av
 
@@ -90,7 +96,7 @@ def read_tags(path: Path) -> dict[str, str]:
     from sorawm_pipeline.media.releases import TAG_DECODING
 
     try:
-        options = opening(path, _FORMATS) | {"analyzeduration": "0"}
+        options = opening(path, _FORMATS, checked) | {"analyzeduration": "0"}
         with av.open(f"file:{path.resolve()}", options=options, **TAG_DECODING) as container:
             return {key.upper(): value for key, value in container.metadata.items()}
     except (av.FFmpegError, InputError, MemoryError, OSError, ValueError):

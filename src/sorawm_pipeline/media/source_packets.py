@@ -11,7 +11,8 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import InputError
-from sorawm_pipeline.media.clip import Limits, open_input
+from sorawm_pipeline.media.claims import Checked
+from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
 from sorawm_pipeline.media.side_streams import AnyPacket
 
 
@@ -20,15 +21,21 @@ class SourcePackets:
 
     Args:
         start: pts of the key frame to begin with; None: the first packet.
+        checked: as of `open_input`.
 
     Attributes:
         stream: the source's, whose decoder is not used by anybody else.
     """
 
     def __init__(
-        self, path: Path, stream_index: int, limits: Limits, start: int | None = None
+        self,
+        path: Path,
+        stream_index: int,
+        limits: Limits,
+        start: int | None = None,
+        checked: Checked | None = None,
     ) -> None:
-        self._container: InputContainer = open_input(path, limits)
+        self._container: InputContainer = open_input(path, limits, checked=checked)
         stream = self._container.streams[stream_index]
         if not isinstance(stream, VideoStream):
             self._container.close()
@@ -42,6 +49,11 @@ class SourcePackets:
         if start is not None:
             self._container.seek(start, stream=stream)
             self._packets = dropwhile(lambda packet: packet.pts != start, self._packets)
+
+    @classmethod
+    def of(cls, clip: ClipInfo, limits: Limits, start: int | None = None) -> SourcePackets:
+        """Those of a clip that was probed."""
+        return cls(clip.path, clip.stream_index, limits, start, clip.checked)
 
     def take(self, count: int | None = None) -> Iterator[AnyPacket]:
         """The next `count` packets, or all that are left."""

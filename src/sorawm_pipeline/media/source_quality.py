@@ -1,99 +1,247 @@
-"""How finely a source was encoded, so that what is encoded anew looks like it and is as large."""
+"""How finely a source was encoded, and what its pictures cost: the measure of its result."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.sidedata.encparams import VideoEncParams
 from av.stream import Stream
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import InputError
-from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
-from sorawm_pipeline.media.encoders import EncoderChoice, options_for, pixel_format_for
+from sorawm_pipeline.media.clip import ClipInfo, Limits, open_clip
+from sorawm_pipeline.media.encoders import EncoderChoice
+from sorawm_pipeline.media.source_packets import SourcePackets
 
-PLACES, PICTURES, TRIED, BLOCKS = 2, 12, 8, 64
-"""Places in a clip that are looked at, spread evenly; pictures at each whose quantisers are read,
-and how many of these are encoded for a trial; blocks of a picture that are asked."""
+TOGETHER, LAYERED = 16, {"vp9": 32, "av1": 48}
+"""Pictures that are taken from one place: an encoder looks ahead, and some order many in layers."""
 
-FINER = 3.0
-"""Steps by which an encoder's constant quality is finer than the source's mean quantiser: it is
-faster than most that made sources, and so needs more bits for the same picture."""
+SHARE, FEWEST, MOST = 100, 3, 6
+"""One place for so many of a clip's pictures; bounds of how many places there are in all."""
 
-FINEST, COARSEST = 10.0, 32.0
-"""Bounds of the constant quality: from the first on nothing can be seen, and a source that is
-coarser than the second would lose too much of what it has."""
+TAIL = 6
+"""Pictures at the end of a place that only show an encoder that it goes on."""
 
-LEAST, MOST = 0.85, 1.0
-"""Shares of its source's size that a trial may have. Beyond them the quality is changed: the same
-quantiser costs one encoder more than another where a picture is all grain, or all smooth."""
+PASSED = 150
+"""Pictures of a group that are decoded and not taken, at most, on the way to a place in it."""
 
-HALF = 6.0
-"""Steps of quality that halve the bits."""
+BLOCKS = 64
+"""Blocks of a picture that are asked for their quantiser."""
 
 CEILING = 1.1
-"""Share of its bit rate that a source's result may take where its quantisers cannot be read."""
+"""Share of its bit rate that a source's result may take where no trial could be made."""
 
 CAPPED = ("h264", "hevc", "av1", "vp9")
 """Codecs of the result for which there is such a bound."""
 
+LONGEST_GOP = 600
+"""Frames from one key frame of a result to the next, at most."""
+
 
 @dataclass
-class _Place:
-    """Pictures from a key frame on, the bytes of their packets, their mean quantisers."""
+class Place:
+    """Pictures that follow each other.
 
+    Attributes:
+        pictures: as decoded, in order.
+        sizes: bytes of their packets, in the order of decoding.
+        key: whether the first is a key frame.
+        quantisers: mean quantisers of the pictures, where the decoder tells them.
+    """
+
+    key: bool
     pictures: list[av.VideoFrame] = field(default_factory=list)
-    sizes: dict[int, int] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
     quantisers: list[float] = field(default_factory=list)
 
-    @property
-    def bytes(self) -> int:
-        return sum(self.sizes.get(picture.pts or 0, 0) for picture in self.pictures)
+    def take(self, pictures: Sequence[av.VideoFrame]) -> None:
+        for picture in pictures:
+            self.pictures.append(picture)
+            told = picture.side_data.get("VIDEO_ENC_PARAMS")
+            if isinstance(told, VideoEncParams):
+                self.quantisers.append(_mean_of(told))
 
 
-def matched_crf(clip: ClipInfo, limits: Limits, choice: EncoderChoice, preset: str) -> float | None:
-    """The x264 constant quality that gives a result of about the source's size and looks.
+@dataclass(frozen=True)
+class Sample:
+    """What a source's pictures cost.
 
-    None where the source or the encoder is not H.264, or its quantisers cannot be read. A source
-    that cannot be decoded here is told of by those who have to decode it.
+    Attributes:
+        places: pictures of it.
+        keys: bytes of all its key frames.
+        others: bytes of all its other pictures.
+        gop: frames from one key frame to the next, at most.
     """
-    if clip.codec != "h264" or choice.codec != "h264":
-        return None
+
+    places: Sequence[Place]
+    keys: int
+    others: int
+    gop: int
+
+    @property
+    def quantiser(self) -> float | None:
+        """The mean quantiser, if the decoder tells it."""
+        told = [mean for place in self.places for mean in place.quantisers]
+        return float(np.mean(told)) if told else None
+
+    def share(self, sizes: Sequence[Sequence[int]]) -> float:
+        """The part of the source's size that its result will have.
+
+        Key frames and others are weighed by what they have in all of the source. The last pictures
+        of a place do not count: an encoder that sees the end near spends less on them.
+
+        Args:
+            sizes: for each place, bytes of its pictures encoded anew, in the order of decoding.
+        """
+        key_before = key_now = others_before = others_now = 0
+        for place, now in zip(self.places, sizes, strict=True):
+            counted = max(1, len(place.sizes) - TAIL)
+            if place.key:
+                key_before += place.sizes[0]
+                key_now += now[0]
+            others_before += sum(place.sizes[1:counted])
+            others_now += sum(now[1:counted])
+        parts = [
+            (whole, now / before)
+            for whole, now, before in (
+                (self.keys, key_now, key_before),
+                (self.others, others_now, others_before),
+            )
+            if whole and before
+        ]
+        total = sum(whole for whole, _ in parts)
+        return sum(whole * ratio for whole, ratio in parts) / total if total else 1.0
+
+
+def read_sample(clip: ClipInfo, limits: Limits, codec: str) -> Sample | None:
+    """Read all packets of a clip, and decode some of its pictures, for a result in a codec.
+
+    None where there are none. A source that cannot be decoded here is told of by those who have to.
+    """
     try:
-        with closing(open_input(clip.path, limits)) as container:
-            places = list(_places(container, clip))
-            quantisers = [mean for place in places for mean in place.quantisers]
-            if not quantisers:
-                return None
-            crf = float(np.mean(quantisers)) - 6 * (clip.layout.depth - 8) - FINER
-            crf = min(COARSEST, max(FINEST, crf))
-            before = sum(place.bytes for place in places)
-            after = sum(_tried(place.pictures, clip, choice, preset, crf) for place in places)
+        with closing(SourcePackets.of(clip, limits)) as source:
+            weighed = _weighed(source)
+        with closing(open_clip(clip, limits)) as container:
+            places = list(_places(container, clip, weighed, codec))
     except (av.error.FFmpegError, InputError):
         return None
-    share = after / before if before and after else 1.0
-    crf += HALF * math.log2(share / min(MOST, max(LEAST, share)))
-    return round(min(COARSEST, max(FINEST, crf)), 1)
+    if not places:
+        return None
+    return Sample(places, weighed.key_bytes, weighed.other_bytes, min(weighed.gop, LONGEST_GOP))
+
+
+@dataclass
+class _Weighed:
+    """All packets of a stream.
+
+    Attributes:
+        keys: when key frames are shown, or decoded, in ticks.
+        places: how many pictures come before each of them.
+        key_bytes, other_bytes: of key frames and of the others.
+        pictures: how many there are.
+    """
+
+    keys: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    key_bytes: int = 0
+    other_bytes: int = 0
+    pictures: int = 0
+
+    @property
+    def gop(self) -> int:
+        """Pictures from one key frame to the next, at most."""
+        return max(end - start for start, end in pairwise([*self.places, self.pictures]))
+
+    def chosen(self, together: int) -> Iterator[tuple[int, int]]:
+        """When the group of a place begins, and how many of its pictures come before the place."""
+        count = min(MOST, max(FEWEST, self.pictures // SHARE))
+        taken = 0
+        for number in range(count):
+            wanted = self.pictures * number // count
+            group = max(0, bisect_right(self.places, wanted) - 1)
+            begin, end = [*self.places, self.pictures][group : group + 2]
+            passed = min(wanted - begin, end - begin - together, PASSED)
+            if passed < together:
+                passed = 0  # rather from its key frame on
+            if begin + passed >= taken:
+                yield self.keys[group], passed
+                taken = min(end, begin + passed + together)
+
+
+def _weighed(source: SourcePackets) -> _Weighed:
+    found = _Weighed()
+    for packet in source.take():
+        when = packet.dts if packet.pts is None else packet.pts
+        if packet.is_keyframe and when is not None:
+            found.keys.append(when)
+            found.places.append(found.pictures)
+            found.key_bytes += packet.size
+        else:
+            found.other_bytes += packet.size
+        found.pictures += 1
+    return found
+
+
+def _places(
+    container: InputContainer, clip: ClipInfo, weighed: _Weighed, codec: str
+) -> Iterator[Place]:
+    stream = container.streams[clip.stream_index]
+    if not isinstance(stream, VideoStream) or not weighed.keys:
+        return
+    stream.thread_type = "SLICE"
+    stream.codec_context.options = {"export_side_data": "venc_params"}
+    together = LAYERED.get(codec, TOGETHER)
+    for start, passed in weighed.chosen(together):
+        container.seek(start, stream=stream)
+        stream.codec_context.flush_buffers()
+        place = _place(container, stream, passed, together)
+        if place.pictures:
+            yield place
+
+
+def _place(container: InputContainer, stream: VideoStream, passed: int, together: int) -> Place:
+    """Pictures of one group, behind the first that are passed."""
+    place, packets = Place(key=not passed), 0
+    for packet in container.demux(stream):
+        if not packet.size or (packet.is_keyframe and packets):
+            break
+        if not packets and not packet.is_keyframe:
+            continue
+        packets += 1
+        pictures = packet.decode()
+        if packets > passed:
+            place.sizes.append(packet.size)
+            place.take(pictures)
+        if len(place.sizes) == together:
+            break
+    place.take(stream.codec_context.decode(None))
+    del place.pictures[: max(0, len(place.pictures) - len(place.sizes))]  # late ones before it
+    return place
+
+
+def _mean_of(told: VideoEncParams) -> float:
+    """The mean quantiser of some blocks of a picture, evenly spread."""
+    blocks = range(0, told.nb_blocks, max(1, told.nb_blocks // BLOCKS))
+    finer = [told.block_params(block).delta_qp for block in blocks]
+    return told.qp + (float(np.mean(finer)) if finer else 0.0)
 
 
 def most_bits(clip: ClipInfo, limits: Limits, choice: EncoderChoice) -> int | None:
     """Bits per second that a result of constant quality may take, so that it does not bloat.
 
-    None where `matched_crf` does better, or the source does not tell its own.
+    None where its encoder cannot be told, or the source does not tell its own.
     """
-    if choice.codec not in CAPPED or clip.codec == choice.codec == "h264":
+    if choice.codec not in CAPPED:
         return None
     try:
-        with closing(open_input(clip.path, limits)) as container:
+        with closing(open_clip(clip, limits)) as container:
             own = _bit_rate(container.streams[clip.stream_index])
             if not own:
                 own = container.bit_rate - sum(map(_bit_rate, container.streams))
@@ -105,57 +253,3 @@ def most_bits(clip: ClipInfo, limits: Limits, choice: EncoderChoice) -> int | No
 def _bit_rate(stream: Stream) -> int:
     """Bits per second as the container tells, 0 if it does not."""
     return int(getattr(stream.codec_context, "bit_rate", None) or 0)
-
-
-def _places(container: InputContainer, clip: ClipInfo) -> Iterator[_Place]:
-    stream = container.streams[clip.stream_index]
-    if not isinstance(stream, VideoStream):
-        return
-    stream.thread_type = "SLICE"
-    stream.codec_context.options = {"export_side_data": "venc_params"}
-    for number in range(PLACES if clip.seconds_claimed else 1):
-        if number:
-            later = (clip.seconds_claimed or 0) * number / PLACES / clip.time_base
-            container.seek((stream.start_time or 0) + int(later), stream=stream)
-        yield _place(container, stream)
-
-
-def _place(container: InputContainer, stream: VideoStream) -> _Place:
-    place = _Place()
-    for packet in container.demux(stream):
-        if packet.pts is not None:
-            place.sizes[packet.pts] = packet.size
-        for picture in packet.decode():
-            if len(place.pictures) < TRIED:
-                place.pictures.append(picture)
-            told = picture.side_data.get("VIDEO_ENC_PARAMS")
-            if isinstance(told, VideoEncParams):
-                place.quantisers.append(_mean_of(told))
-        if len(place.quantisers) >= PICTURES:
-            break
-    return place
-
-
-def _mean_of(told: VideoEncParams) -> float:
-    """The mean quantiser of some blocks of a picture, evenly spread."""
-    blocks = range(0, told.nb_blocks, max(1, told.nb_blocks // BLOCKS))
-    finer = [told.block_params(block).delta_qp for block in blocks]
-    return told.qp + (float(np.mean(finer)) if finer else 0.0)
-
-
-def _tried(
-    pictures: list[av.VideoFrame], clip: ClipInfo, choice: EncoderChoice, preset: str, crf: float
-) -> int:
-    """Bytes that pictures take as the result would be encoded."""
-    context = av.CodecContext.create(choice.encoder, "w")
-    assert isinstance(context, VideoCodecContext)
-    context.width, context.height = clip.width, clip.height
-    context.pix_fmt = pixel_format_for(choice.encoder, clip.layout.name)
-    context.time_base, context.framerate = Fraction(1, 30), Fraction(30)
-    context.options = options_for(choice, preset, crf, "matroska")
-    size = 0
-    for number, picture in enumerate(pictures):
-        copy = picture.reformat(format=context.pix_fmt)
-        copy.pts, copy.time_base, copy.pict_type = number, context.time_base, PictureType.NONE
-        size += sum(packet.size for packet in context.encode(copy))
-    return size + sum(packet.size for packet in context.encode(None))

@@ -92,7 +92,7 @@ def read_timeline(clip: ClipInfo, limits: Limits) -> Timeline:
         raise Unfit(f"a {clip.format_name.partition(',')[0]} file has no index of its key frames")
     shown, keys, sums = array("q"), array("q"), array("L")
     try:
-        with closing(SourcePackets(clip.path, clip.stream_index, limits)) as source:
+        with closing(SourcePackets.of(clip, limits)) as source:
             for packet in source.take():
                 if packet.pts is None:
                     raise Unfit("some of its packets do not say when they are shown")

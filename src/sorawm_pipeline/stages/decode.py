@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import InputError, PipelineError
-from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
+from sorawm_pipeline.media.clip import ClipInfo, Limits, open_clip
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.planes import PLANAR_TWIN
@@ -67,7 +67,7 @@ class Decode:
         hwaccel = (
             HWAccel(self.accelerator, allow_software_fallback=False) if self.accelerator else None
         )
-        self._container = open_input(self._clip.path, self._limits, hwaccel)
+        self._container = open_clip(self._clip, self._limits, hwaccel)
         stream = self._container.streams[self._clip.stream_index]
         if not isinstance(stream, VideoStream):
             raise InputError(f"{self._clip.path} changed while it was being read")

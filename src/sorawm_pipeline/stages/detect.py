@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo
-from sorawm_pipeline.media.frame import Frame, Mark, Plane
+from sorawm_pipeline.media.frame import Frame, Plane
 from sorawm_pipeline.media.planes import plane_view
+from sorawm_pipeline.stages.small_pictures import SmallPictures
 from sorawm_pipeline.vision.detector import Detection, Detector, NoDetector
 from sorawm_pipeline.vision.masks import Masks
 from sorawm_pipeline.vision.regions import Regions
@@ -62,17 +62,13 @@ class Detect:
         )
         self._regions = regions
         self._masks = Masks(clip.layout.depth)
-        self._scaler: VideoReformatter
+        self._small = SmallPictures(clip, detector)
         self._waiting: deque[Frame] = deque()
         self._unsettled: dict[int, Frame] = {}
         self.held = self.held_for(stride, window)
         self.max_cap = batch_cap.max_cap
         self.frames_inferred = 0
         self.runs = Runs()
-        display = clip.display
-        width, height = detector.input_size(display.shown_width, display.shown_height)
-        self._shown_size = width, height
-        self._stored_size = (height, width) if display.transpose else (width, height)
 
     @staticmethod
     def held_for(stride: int, window: int) -> int:
@@ -98,7 +94,7 @@ class Detect:
         return self._batch_cap.cap()
 
     def open(self) -> None:
-        self._scaler = VideoReformatter()  # one for all looks: it is costly to build
+        pass
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
         self._waiting.extend(batch)
@@ -116,7 +112,7 @@ class Detect:
     def close(self) -> None:
         self._waiting.clear()
         self._unsettled.clear()
-        del self._scaler  # its threads end with it, not when this stage is collected as garbage
+        self._small.close()
 
     def _settled(self, upto: int) -> list[Marks]:
         ready: list[Marks] = []
@@ -141,21 +137,12 @@ class Detect:
         return plane_view(self._unsettled[index].picture, 0, self._clip.layout)
 
     def _look(self, indices: Sequence[int]) -> list[Marks]:
-        images = [self._small(self._unsettled[index]) for index in indices]
+        images = [self._small.of(self._unsettled[index].picture) for index in indices]
         self.frames_inferred += len(images)
         return [
-            [self._mark(found) for found in detections]
+            [self._small.mark(found) for found in detections]
             for detections in self._batch_cap.run(self._infer, images)
         ]
 
     def _infer(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         return self._detector.detect(np.stack(images))
-
-    def _small(self, frame: Frame) -> NDArray[np.uint8]:
-        width, height = self._stored_size
-        small = self._scaler.reformat(frame.picture, width, height, "rgb24")
-        return self._clip.display.upright(np.asarray(small.to_ndarray(), np.uint8))
-
-    def _mark(self, found: Detection) -> Mark:
-        box = self._clip.display.to_stored_box(found.box, self._shown_size)
-        return Mark(box, found.confidence)

@@ -53,6 +53,7 @@ class EncodeSettings:
         tags: container metadata to write beside the source's own.
         gops: the source's groups of pictures, of which those without a change are copied; None
             where all are to be encoded.
+        gop: frames from one key frame to the next, at most; None as the encoder likes.
     """
 
     choice: EncoderChoice
@@ -63,6 +64,7 @@ class EncodeSettings:
     most: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
     gops: Gops | None = None
+    gop: int | None = None
 
     @property
     def hardware(self) -> bool:
@@ -113,6 +115,8 @@ class PictureEncoder:
             self._clock = FrameClock(rate, clip.time_base)
             context.framerate, context.time_base = rate, self._clock.time_base
         stream.time_base = clip.time_base
+        if settings.gop is not None:
+            context.gop_size = settings.gop
         context.thread_count = 0
         context.flags |= FRAME_DURATION
         colour = self._colour()

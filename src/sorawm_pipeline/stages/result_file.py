@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.media import hdr_boxes
-from sorawm_pipeline.media.clip import ClipInfo, Limits, open_input
+from sorawm_pipeline.media.clip import ClipInfo, Limits, open_clip
 from sorawm_pipeline.media.extras import HDR10_MUXERS
 from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.riff import count_packets
@@ -64,7 +64,7 @@ class ResultFile:
             DeviceError: the encoder or the container refuses.
         """
         clip, muxer = self._clip, self._settings.muxer
-        source = self._source = open_input(clip.path, self._limits)
+        source = self._source = open_clip(clip, self._limits)
         try:
             self._file = FileIO(self._path, "xb")
             output = self._output = av.open(

@@ -107,7 +107,7 @@ class Splicer:
         self._add_encoder = add_encoder
         self._prepared = prepared
         self._walk = Walk(gops.starts)
-        self._source = SourcePackets(clip.path, clip.stream_index, limits, start)
+        self._source = SourcePackets.of(clip, limits, start)
         self._first_dts = deque(gops.first_dts)
         self._scratch: OutputContainer | None = None
         self._encoder: VideoStream | None = None
