@@ -259,7 +259,7 @@ def _source_of_fills(job: ClipJob, plan: Plan) -> dict[str, Any]:
         "memory": config.memory.budget,
         "encode": [
             *(settings.choice.encoder, settings.muxer, settings.preset, settings.crf),
-            *(settings.bitrate, settings.most, settings.gops is not None),
+            *(settings.bitrate, settings.most, settings.gop, settings.gops is not None),
         ],
     }
 
