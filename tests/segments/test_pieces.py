@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sorawm_pipeline import Pipeline, PipelineConfig, clip_run
+from sorawm_pipeline import Pipeline, PipelineConfig, clip_run, job
 from sorawm_pipeline.errors import InputError, OutputError, PipelineError
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.target import PIECES_FOLDER
@@ -344,11 +344,11 @@ async def test_cancelling_keeps_what_is_done_and_leaves_no_thread(
         await restore(self, task, *rest)
 
     monkeypatch.setattr(PieceWork, "_restore", noticed)
-    job = asyncio.create_task(Pipeline(config(LENGTH_S)).process(source, out))
+    running = asyncio.create_task(Pipeline(config(LENGTH_S)).process(source, out))
     await asyncio.wait_for(reached.wait(), 30)
-    job.cancel()
+    running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await job
+        await running
     assert not out.exists()
     kept = list((tmp_path / PIECES_FOLDER).glob("*/piece-*.npz"))
     assert len(kept) == 2
@@ -426,3 +426,14 @@ async def test_progress_is_told_within_pieces(make_clip: MakeClip, tmp_path: Pat
         )
     assert len({frames for frames in told if frames % 30}) > 5
     assert max(told) <= FRAMES
+
+
+async def test_the_quality_that_was_chosen_stays(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = make_clip("in.mp4", CLIP), tmp_path / "out.mp4"
+    await begun(source, out, monkeypatch)
+    monkeypatch.setattr(job, "matched_quality", lambda *_: 31.5)
+    report = await Pipeline(config(LENGTH_S)).process(source, out)
+    assert report.pieces is not None
+    assert report.pieces.reused == 10

@@ -24,7 +24,7 @@ from sorawm_pipeline.segments.pieces import (
     with_left,
 )
 from sorawm_pipeline.segments.plan import Around, Piece, Reach, around, changed_groups
-from sorawm_pipeline.segments.store import FORMS, Store, key_of
+from sorawm_pipeline.segments.store import FORMS, QUALITY, Store, key_of
 from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
 
@@ -76,7 +76,9 @@ class Row:
         self._base = key_of(_versions(), _source_of_finds(job))
         self._restore_base = key_of(_versions(), _source_of_fills(job, plan))
         self.copied_groups = 0
-        store.prune((f"find-{self._base[:8]}-", f"piece-{self._restore_base[:8]}-", "plan-", FORMS))
+        store.prune(
+            (f"find-{self._base[:8]}-", f"piece-{self._restore_base[:8]}-", "plan-", FORMS, QUALITY)
+        )
 
     @property
     def done(self) -> bool:

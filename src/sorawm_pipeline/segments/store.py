@@ -25,6 +25,9 @@ from sorawm_pipeline.snapshot import SnapshotError, dumped, loaded
 FORMS = "forms"
 """Under this name lies in which form the networks are that fill."""
 
+QUALITY = "quality-"
+"""Names of how finely a result is encoded begin so."""
+
 PART, DONE, PACKETS = ".part", ".npz", ".packets"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from sorawm_pipeline.segments.orders import Order
 from sorawm_pipeline.segments.pieces import FindTask, PieceWork, Plan, RestoreTask, Task, Watch
 from sorawm_pipeline.segments.plan import Piece, Reach, cut
 from sorawm_pipeline.segments.row import Row
-from sorawm_pipeline.segments.store import FORMS, Store, key_of
+from sorawm_pipeline.segments.store import FORMS, QUALITY, Store, key_of
 from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.warm import WarmDetector
@@ -180,6 +181,7 @@ def planned(
         raise Unfit("it has no key frames to be cut at")
     if job.settings.counts:
         raise Unfit(f"what {job.settings.choice.encoder} writes cannot be joined")
+    _keep_quality(job, timeline, store)
     forms = store.get(FORMS)
     inpainter = warm.inpainter(job.clip.layout, forms)
     chosen = getattr(inpainter, "forms", None)
@@ -187,6 +189,23 @@ def planned(
         store.put(FORMS, chosen)
     plan = Plan(job.settings, timeline, job.accelerator, job.left, chosen)
     return plan, pieces, 1 if inpainter is None else inpainter.together
+
+
+def _keep_quality(job: ClipJob, timeline: Timeline, store: Store) -> None:
+    """Encode as finely as an earlier run of the same clip and wishes has chosen.
+
+    The choice rests on trials, and x264 does not always give the same bytes for the same pictures.
+    """
+    wishes = job.config.encode.model_dump(mode="json")
+    choice = [job.settings.choice.encoder, job.settings.muxer]
+    name = QUALITY + key_of(timeline.sums.tobytes(), wishes, choice)
+    chosen = job.settings.crf, job.settings.most, job.settings.gop
+    known = store.get(name)
+    if isinstance(known, tuple) and len(known) == len(chosen):
+        crf, most, gop = known
+        job.settings = replace(job.settings, crf=crf, most=most, gop=gop)
+    else:
+        store.put(name, chosen)
 
 
 def stored_plan(store: Store, plan: Plan) -> str:
