@@ -29,6 +29,7 @@ from sorawm_pipeline.report import (
     InpainterReport,
     LiveReport,
     MarkReport,
+    PiecesReport,
     ProvenanceReport,
     QueueReport,
     Report,
@@ -78,6 +79,7 @@ FULL = Report(
                 note="Signed.",
             ),
             verification=VerifyReport(residual_frames=3, repaired=True),
+            pieces=PiecesReport(pieces=5, found=1, restored=2, reused=7),
         ),
     )
 )  # fmt: skip
@@ -105,7 +107,9 @@ CONTRACT = """
                  "source_validation": "Invalid", "source_issues": ["signingCredential.expired"],
                  "source_hashes_hold": true, "note": "Signed."},
   "verification": {"residual_frames": 3, "repaired": true, "residual_marks": []},
-  "decoder": null
+  "decoder": null,
+  "pieces": {"pieces": 5, "found": 1, "restored": 2, "reused": 7, "reason": null},
+  "scout": null
 }]}
 """
 

@@ -290,7 +290,6 @@ class ClipReport(_Model):
     fps: Seconds = 0.0
     peak_rss_bytes: Count = 0
     detector: DetectorReport | None = None
-    scout: ScoutReport | None = None
     inpainter: InpainterReport | None = None
     encoder: EncoderReport | None = None
     marks: tuple[MarkReport, ...] = ()
@@ -301,6 +300,7 @@ class ClipReport(_Model):
     verification: VerifyReport | None = None
     decoder: DecoderReport | None = None
     pieces: PiecesReport | None = None
+    scout: ScoutReport | None = None
 
 
 class Report(_Model):
