@@ -26,11 +26,14 @@ class JobState(StrEnum):
     GONE = "gone"  # the source went away before it was done
 
 
+QUEUED = (JobState.WAITING, JobState.PAUSED)
+"""States that nobody is at work in, and that lead to others when somebody is or wants it."""
+
 UNDER_WAY = (JobState.RUNNING, JobState.STAGED)
 """States in which a worker or the publisher holds the job."""
 
-UNFINISHED = (JobState.WAITING, *UNDER_WAY)
-"""States that lead to others by themselves."""
+UNFINISHED = (*QUEUED, *UNDER_WAY)
+"""States that are no end."""
 
 RETRYABLE = (
     JobState.QUARANTINED,

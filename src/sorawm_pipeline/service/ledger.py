@@ -23,6 +23,7 @@ from typing import Self
 from sorawm_pipeline.report import readable
 from sorawm_pipeline.service import rows, schema
 from sorawm_pipeline.service.jobs import (
+    QUEUED,
     RETRYABLE,
     UNDER_WAY,
     Admitted,
@@ -247,7 +248,7 @@ class Ledger:
     def gone(self, number: int, now: float) -> Job:
         """The source went away; it becomes `waiting` again if it returns."""
         with self._transaction():
-            states = (JobState.WAITING, JobState.PAUSED, *UNDER_WAY)
+            states = (*QUEUED, *UNDER_WAY)
             if self._move(number, states, JobState.GONE, ended=now, attempts=0, settled=0):
                 self._end_attempt(number, "gone", now)
                 self._promote_duplicate(number)
@@ -256,8 +257,7 @@ class Ledger:
     def cancel(self, number: int, now: float, *, only_waiting: bool = False) -> Job:
         """Take a waiting job off the queue, or end a running one that its worker has dropped."""
         with self._transaction():
-            waiting = JobState.WAITING, JobState.PAUSED
-            states = (*waiting, *(() if only_waiting else (JobState.RUNNING,)))
+            states = (*QUEUED, *(() if only_waiting else (JobState.RUNNING,)))
             if self._move(number, states, JobState.CANCELLED, ended=now, settled=0):
                 self._end_attempt(number, "cancelled", now)
         return self._job(number)
@@ -411,8 +411,7 @@ class Ledger:
     def _supersede(self, here: sqlite3.Row, now: float) -> None:
         """The file of this job has other content now."""
         self._set(here, current=0)
-        waiting = JobState.WAITING, JobState.PAUSED
-        if self._move(here["id"], waiting, JobState.GONE, ended=now, settled=0):
+        if self._move(here["id"], QUEUED, JobState.GONE, ended=now, settled=0):
             self._promote_duplicate(here["id"])
 
     def _twin(self, source: Source) -> sqlite3.Row | None:

@@ -220,6 +220,16 @@ async def test_old_uploads_go_when_their_jobs_have_ended(serve: Serve) -> None:
         assert {str(path) for path in kept(client)} == {slow["source"], str(foreign)}
 
 
+async def test_the_upload_of_a_paused_job_stays(serve: Serve) -> None:
+    async with serve(uploads_keep_s=0.0) as client:
+        slow = await client.send_film("film slow")
+        await client.house.until(lambda job: job.state == "running", slow["id"])
+        answer = await client.post(f"/api/jobs/{slow['id']}/pause")
+        assert answer.json()["state"] == "paused"
+        await client.state.uploads.clear()
+        assert [str(path) for path in kept(client)] == [slow["source"]]
+
+
 async def test_an_upload_under_way_is_not_swept_away(serve: Serve) -> None:
     async with serve() as client:
         go_on = asyncio.Event()

@@ -86,10 +86,8 @@ async def show_job(served: Served, number: Number) -> JobDetail:
 async def cancel(served: Served, number: Number) -> JobView:
     """Take it off the queue, or stop its attempt; an event tells when that has ended."""
     job = await served.job(number)
-    if job.state in (
-        *UNFINISHED,
-        JobState.PAUSED,
-    ):  # a worker may still hold one that has just ended
+    # A worker may still hold one that has just ended.
+    if job.state in UNFINISHED:
         job = await served.daemon.cancel(number)
     if job.state not in (JobState.CANCELLED, *UNDER_WAY):
         raise RequestError(409, "state", f"job {number} is {job.state} and cannot be cancelled")
