@@ -291,8 +291,10 @@ class ClipRun:
                 plan, pieces, together = await thread.call(
                     partial(planned, self._job, length_s, warm, store, short=short)
                 )
-                crew: Crew = Alone(PieceWork(self._job, plan, store), warm)
-                if self._hands is not None:
+                crew: Crew
+                if self._hands is None:
+                    crew = Alone(PieceWork(self._job, plan, store), warm)
+                else:
                     name = await thread.call(stored_plan, store, plan)
                     crew = Crewed(self._hands, (self._job.clip.path, store, name), len(pieces))
                 self._startup_s += time.perf_counter() - asked

@@ -81,14 +81,7 @@ def _add_picture(job: ClipJob, output: OutputContainer, tags: Mapping[str, str])
         stream = pictures.add_stream(output, tags)
         pictures.open(stream)  # its codec header is the stream's; it is given no picture
         return stream
-    splicer = Splicer(
-        job.clip,
-        job.limits,
-        gops,
-        job.settings.muxer,
-        lambda scratch: pictures.add_stream(scratch, {}),
-        pictures.prepared,
-    )
+    splicer = Splicer(job.clip, job.limits, gops, job.settings.muxer, pictures)
     with closing(splicer):
         stream = splicer.add_stream(output)
     stream.metadata.update(true_tags(tags))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -25,8 +26,8 @@ from sorawm_pipeline.stages.picture_encoder import HardwareEncoderError
 from sorawm_pipeline.warm import WarmDetectors
 from sorawm_pipeline.wire_path import WirePath
 
-PLANS = 4
-"""Plans that are remembered."""
+CLIPS = 4
+"""Clips that are remembered, so that each is probed once."""
 
 _BLAMED = {"encoder": HardwareEncoderError, "decoder": HardwareDecoderError}
 
@@ -123,7 +124,7 @@ class Doer:
         self._tell = on_consumed
         self._runner = asyncio.Runner()
         self._detectors = WarmDetectors(config, keep=True)
-        self._plans: dict[str, Plan] = {}
+        self._works: dict[tuple[Path, Path, str], PieceWork] = {}
 
     def do(self, order: Order) -> Answer:
         """Whatever goes wrong is in the answer."""
@@ -138,22 +139,22 @@ class Doer:
         self._runner.close()
 
     async def _done(self, order: Order) -> None:
-        store = Store(order.store)
         thread = OwnerThread("piece")
         try:
-            plan = await thread.call(self._plan, store, order.plan)
-            work = await thread.call(PieceWork.for_plan, self._config, order.source, plan, store)
+            work = await thread.call(self._work, order)
             async with self._detectors.borrow() as warm:
                 await work.do(order.unpacked(), warm, thread, Watch(self._tell))
         finally:
             await thread.stop()
 
-    def _plan(self, store: Store, name: str) -> Plan:
-        if name not in self._plans:
-            plan = store.get(name)
+    def _work(self, order: Order) -> PieceWork:
+        clip = order.source, order.store, order.plan
+        if clip not in self._works:
+            store = Store(order.store)
+            plan = store.get(order.plan)
             if not isinstance(plan, Plan):
                 raise Unfit("its plan has disappeared")
-            while len(self._plans) >= PLANS:
-                self._plans.pop(next(iter(self._plans)))
-            self._plans[name] = plan
-        return self._plans[name]
+            while len(self._works) >= CLIPS:
+                self._works.pop(next(iter(self._works)))
+            self._works[clip] = PieceWork.for_plan(self._config, order.source, plan, store)
+        return self._works[clip]

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from sorawm_pipeline.budget import Room
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Corridor, CorridorSnapshot, Owner
 from sorawm_pipeline.errors import StageError
 from sorawm_pipeline.job import ClipJob
 from sorawm_pipeline.media.clip import probe
+from sorawm_pipeline.media.packet_store import PacketIndex
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.timeline import Timeline
 from sorawm_pipeline.report import PartReport
@@ -21,6 +23,7 @@ from sorawm_pipeline.segments.plan import Around, Piece, decoding_times
 from sorawm_pipeline.segments.store import Store
 from sorawm_pipeline.snapshot import loaded, value
 from sorawm_pipeline.stages.decode import Decode
+from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.encode_piece import EncodePiece
 from sorawm_pipeline.stages.find import Find
 from sorawm_pipeline.stages.picture_encoder import EncodeSettings
@@ -127,7 +130,7 @@ class Found:
 class Restored:
     """What restoring a piece gave; its packets are in a file of the same name."""
 
-    index: Any
+    index: PacketIndex
     report: str
 
 
@@ -203,12 +206,7 @@ class PieceWork:
     async def _find(self, task: FindTask, warm: WarmDetector, thread: Owner, watch: Watch) -> None:
         job, plan = self._job, self._plan
         room = await thread.call(lambda: job.room(warm, self._inpainter(warm)))
-        detect = job.detect(warm, room)
-        told = 0
-        if task.after is not None:
-            before = self._found(task.after)
-            told = before.first + len(before.marks)
-            loaded(before.state.tobytes(), into=detect)
+        detect, told = await thread.call(self._detect, task, warm, room)
         span = plan.timeline.span(task.first, len(plan.timeline))
         decode = Decode(job.clip, job.limits, plan.accelerator, span)
         find = Find(detect, None if task.last else task.piece.end, decode.stop)
@@ -268,6 +266,15 @@ class PieceWork:
         finally:
             await thread.call(lambda: draft.unlink(missing_ok=True))
 
+    def _detect(self, task: FindTask, warm: WarmDetector, room: Room) -> tuple[Detect, int]:
+        """The stage as the piece before left it, and the first frame that is not told of yet."""
+        detect = self._job.detect(warm, room)
+        if task.after is None:
+            return detect, 0
+        before = self._found(task.after)
+        loaded(before.state.tobytes(), into=detect)
+        return detect, before.first + len(before.marks)
+
     def _inpainter(self, warm: WarmDetector) -> Inpainter | None:
         return warm.inpainter(self._job.clip.layout, self._plan.forms)
 
@@ -282,10 +289,9 @@ class PieceWork:
 
     def _marks(self, around: Around, finds: Sequence[str]) -> list[Marks]:
         """The marks of the frames around a piece."""
-        marks: list[Marks] = []
-        first = self._found(finds[0]).first
-        for name in finds:
-            marks += self._found(name).marks
+        found = [self._found(name) for name in finds]
+        first = found[0].first
+        marks = [known for one in found for known in one.marks]
         wanted = marks[around.first - first : around.end - first]
         return with_left(wanted, around.first, self._job, self._plan.left)
 

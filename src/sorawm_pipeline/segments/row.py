@@ -71,6 +71,7 @@ class Row:
         self._next_frame = 0
         self._finding = False
         self._given = 0
+        self._prepared: RestoreTask | None = None
         self._restored: dict[int, str] = {}
         self._reports: dict[str, PartReport] = {}
         self._base = key_of(_versions(), _source_of_finds(job))
@@ -127,12 +128,13 @@ class Row:
             self.restored += 1
 
     def _next(self) -> Task | None:
-        restore = self._restore_task()
+        restore = self._to_restore()
         may_find = len(self._finds) < len(self.pieces) and not self._finding
         ahead = len(self._finds) - self._given
         if restore is not None and (not may_find or ahead > self._restorers):
             self._given += 1
             self._restoring += 1
+            self._prepared = None
             return restore
         needed = restore is None and not self._restoring
         if may_find and (needed or ahead < self._restorers + AHEAD):
@@ -149,9 +151,14 @@ class Row:
         name = f"find-{self._base[:8]}-{key}"
         return FindTask(name, piece, self._next_frame, after, last)
 
-    def _restore_task(self) -> RestoreTask | None:
+    def _to_restore(self) -> RestoreTask | None:
+        """The next piece, if it may be restored now; its finds are read once, not at each call."""
         if self._given == len(self.pieces) or self._restoring >= self._restorers:
             return None
+        self._prepared = self._prepared or self._restore_task()
+        return self._prepared
+
+    def _restore_task(self) -> RestoreTask | None:
         piece, gops, timeline = (
             self.pieces[self._given],
             self._plan.settings.gops,

@@ -141,7 +141,7 @@ class Daemon:
         self._intake: Intake | None = None
         self._watch: Watch | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._changes: asyncio.Event | None = None
+        self._changes = asyncio.Event()
         self.up = asyncio.Event()
 
     # running
@@ -286,7 +286,6 @@ class Daemon:
 
     async def _listen(self) -> None:
         """Do what other processes have asked for through the ledger."""
-        self._changes = asyncio.Event()
         while True:
             await self._changes.wait()
             self._changes.clear()
@@ -352,8 +351,7 @@ class Daemon:
 
     def look_again(self) -> None:
         """Another process has changed the ledger, or wants the folder looked at."""
-        if self._changes is not None:
-            self._changes.set()
+        self._changes.set()
         if self._intake is not None and self._watch is not None:
             self._intake.reconsider()
             self._watch.rescan()

@@ -92,12 +92,7 @@ class Encode:
             self._video = self._pictures.add_stream(output, metadata)
             return self._video
         self._splicer = Splicer(
-            self._clip,
-            self._limits,
-            gops,
-            self._settings.muxer,
-            lambda scratch: self._pictures.add_stream(scratch, {}),
-            self._pictures.prepared,
+            self._clip, self._limits, gops, self._settings.muxer, self._pictures
         )
         self.spliced = self._splicer.done
         stream = self._splicer.add_stream(output)

@@ -80,8 +80,7 @@ class EncodePiece:
                 self._limits,
                 gops,
                 self._settings.muxer,
-                lambda scratch: self._pictures.add_stream(scratch, {}),
-                self._pictures.prepared,
+                self._pictures,
                 start=self._piece.start_pts,
             )
 

@@ -15,12 +15,13 @@ from av.video.stream import VideoStream
 from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.media import hdr_boxes
 from sorawm_pipeline.media.clip import ClipInfo, Limits, open_clip
+from sorawm_pipeline.media.encoders import pixel_format_for
 from sorawm_pipeline.media.extras import HDR10_MUXERS
 from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.riff import count_packets
 from sorawm_pipeline.media.side_streams import AnyPacket, SideStreams, seconds_of
 from sorawm_pipeline.media.target import write_error
-from sorawm_pipeline.stages.picture_encoder import EncodeSettings, PictureEncoder
+from sorawm_pipeline.stages.picture_encoder import EncodeSettings
 
 IO_BYTES = 1 << 20
 
@@ -148,7 +149,7 @@ class ResultFile:
 
     @property
     def _pixels(self) -> str:
-        return PictureEncoder(self._clip, self._settings).pixel_format
+        return pixel_format_for(self._settings.choice.encoder, self._clip.layout.name)
 
     def _start(self, output: OutputContainer) -> None:
         clip, settings = self._clip, self._settings

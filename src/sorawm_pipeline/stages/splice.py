@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -31,6 +31,7 @@ from sorawm_pipeline.media.parameter_sets import (
 from sorawm_pipeline.media.releases import TAG_DECODING
 from sorawm_pipeline.media.side_streams import AnyPacket
 from sorawm_pipeline.media.source_packets import SourcePackets
+from sorawm_pipeline.stages.picture_encoder import PictureEncoder
 
 
 @dataclass(slots=True)
@@ -86,8 +87,8 @@ class Splicer:
 
     Args:
         gops: the groups of the clip.
-        add_encoder: adds the stream of a new encoder to a container, not opened yet.
-        prepared: the picture of a frame as the encoder wants it.
+        muxer: libav's name of the output's format.
+        pictures: how what changes is encoded.
         start: pts of the key frame that the groups begin with; None: the stream's first.
     """
 
@@ -97,15 +98,13 @@ class Splicer:
         limits: Limits,
         gops: Gops,
         muxer: str,
-        add_encoder: Callable[[OutputContainer], VideoStream],
-        prepared: Callable[[Frame], VideoFrame],
+        pictures: PictureEncoder,
         start: int | None = None,
     ) -> None:
         self._clip = clip
         self._gops = gops
         self._muxer = muxer
-        self._add_encoder = add_encoder
-        self._prepared = prepared
+        self._pictures = pictures
         self._walk = Walk(gops.starts)
         self._source = SourcePackets.of(clip, limits, start)
         self._first_dts = deque(gops.first_dts)
@@ -201,7 +200,7 @@ class Splicer:
     def _encode(self, frame: Frame) -> Iterator[AnyPacket]:
         if self._encoder is None:
             self._encoder = self._new_encoder()
-        picture = self._prepared(frame)
+        picture = self._pictures.prepared(frame)
         if frame.pts in self._starts:
             picture.pict_type = PictureType.I
         for packet in self._encoder.encode(picture):
@@ -216,7 +215,7 @@ class Splicer:
 
     def _new_encoder(self) -> VideoStream:
         self._scratch = av.open(BytesIO(), "w", format=self._muxer, **TAG_DECODING)
-        stream = self._add_encoder(self._scratch)
+        stream = self._pictures.add_stream(self._scratch, {})
         options = stream.codec_context.options
         options |= self._encoder_options(options)
         stream.codec_context.options = options
