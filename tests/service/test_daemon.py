@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,10 @@ from sorawm_pipeline.errors import ConfigError, InputError, OutputError
 from sorawm_pipeline.service import daemon as daemon_module
 from sorawm_pipeline.service.daemon import Daemon
 from sorawm_pipeline.service.events import JobProgress, WorkerChanged
-from sorawm_pipeline.service.jobs import JobState
+from sorawm_pipeline.service.jobs import Job, JobState
 from sorawm_pipeline.service.ledger import Ledger
 from sorawm_pipeline.service.names import REASON_SUFFIX
+from sorawm_pipeline.service.slot import Slot
 from tests.service.conftest import STUB, House
 
 
@@ -150,6 +152,56 @@ async def test_cancel_a_running_and_a_waiting_job_and_retry_one(house: House) ->
         await house.until(lambda job: job.state is JobState.DONE, waiting.id)
         with pytest.raises(LookupError):
             await daemon.cancel(99)
+
+
+@pytest.mark.parametrize("step", ["_may_start", "_source_is_off", "_failed", "_interrupted"])
+async def test_a_cancellation_is_never_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Asked for while the slot is at something that it cannot be called off."""
+    whole = getattr(Slot, step)
+    slots: list[Slot] = []
+    text = {"_failed": "film fail internal", "_interrupted": "film slow"}.get(step, "film")
+
+    async def cancelled_meanwhile(slot: Slot, job: Job, *rest: Any, **more: Any) -> object:
+        slots.append(slot)
+        if step == "_source_is_off" and slots.count(slot) == 1:  # the one before the attempt
+            return await whole(slot, job, *rest, **more)
+        slot.interrupt("cancel")
+        return await whole(slot, job, *rest, **more)
+
+    monkeypatch.setattr(Slot, step, cancelled_meanwhile)
+    house.put("a.mp4", text)
+    async with house.daemon(workers=1, retries=3) as daemon:
+        if step == "_interrupted":
+            await house.until(lambda job: job.state is JobState.RUNNING)
+            while daemon._slots[0].progress is None:
+                await house.turn()
+            daemon._slots[0].interrupt("space")
+        ended = await house.ended("a.mp4")
+        assert ended.state is JobState.CANCELLED
+        assert slots
+    assert house.results() == {}
+
+
+async def test_a_job_is_cancelled_in_the_moment_that_it_is_claimed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.daemon(workers=1) as daemon:
+        daemon._gate.close("test", "the test wants it")
+        house.put("a.mp4", "film slow")
+        admitted = await house.until(lambda job: True)
+        keep = daemon._books.keep
+
+        async def late(what: Any) -> Any:
+            monkeypatch.undo()
+            daemon._gate.open("test")
+            await house.until(lambda job: job.state is JobState.RUNNING)
+            return await keep(what)
+
+        monkeypatch.setattr(daemon._books, "keep", late)
+        await daemon.cancel(admitted.id)
+        assert (await house.ended("a.mp4")).state is JobState.CANCELLED
 
 
 async def test_submit_from_anywhere(house: House) -> None:

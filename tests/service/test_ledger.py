@@ -232,7 +232,24 @@ def test_a_rejected_file_is_quarantined_at_once(shelf: Shelf) -> None:
     copy = shelf.ledger.reject(
         Source(Path("/in/b.mp4"), source.fingerprint, source.digest), Path("/out/b.mp4"), WHY, 12.0
     )
-    assert copy.state == JobState.DUPLICATE
+    assert (copy.state, copy.failure, copy.same_as) == (JobState.QUARANTINED, WHY, job.id)
+
+
+def test_copies_share_the_quarantine(shelf: Shelf) -> None:
+    number, _ = shelf.admit("a.mp4", "same")
+    earlier, verdict = shelf.admit("earlier.mp4", "same")
+    assert verdict is Verdict.DUPLICATE
+    shelf.run()
+    shelf.ledger.fail(number, WHY, 30.0, retry_at=None)
+    later, verdict = shelf.admit("later.mp4", "same")
+    assert verdict is Verdict.DUPLICATE
+    assert {job.id for job in shelf.ledger.unsettled()} == {number, earlier, later}
+    for copy in map(shelf.ledger.job, (earlier, later)):
+        assert copy is not None
+        assert (copy.state, copy.failure, copy.attempts) == (JobState.QUARANTINED, WHY, 0)
+    assert shelf.ledger.retry(later).state == JobState.WAITING
+    assert shelf.finish() == later
+    assert shelf.state(earlier) == JobState.QUARANTINED
 
 
 def test_a_release_does_not_count_as_an_attempt(shelf: Shelf) -> None:

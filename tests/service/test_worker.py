@@ -184,6 +184,16 @@ async def test_cancelled_it_leaves_nothing_and_goes_on(
     assert (await worker.inspect(clip, last=False)).verdict == "whole"
 
 
+async def test_cancelled_before_it_began_it_answers(worker: WorkerProcess, tmp_path: Path) -> None:
+    clip = Clip().write(tmp_path / "clip.mp4")
+    order = wire.Clean(source=clip, output=tmp_path / "out/clip.mp4", max_bytes=MUCH)
+    assert worker._process.stdin is not None
+    worker._process.stdin.write(order.line() + wire.Cancel().line())
+    answer = await worker._answer(wire.Cleaned, lambda _: None)
+    assert answer.outcome == "cancelled"
+    assert (await worker.inspect(clip, last=False)).verdict == "whole"
+
+
 async def test_a_killed_one_is_told_of(worker: WorkerProcess, tmp_path: Path) -> None:
     clip = Clip(frames=2000).write(tmp_path / "clip.mp4")
 
@@ -251,6 +261,7 @@ print(json.dumps({
     "inet": may(socket.AF_INET), "inet6": may(socket.AF_INET6), "unix": may(socket.AF_UNIX),
     "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
     "space": resource.getrlimit(resource.RLIMIT_AS)[0], "grew": grew,
+    "capabilities": open("/proc/self/status").read().split("CapEff:")[1].split()[0],
 }))
 """
 
@@ -273,6 +284,7 @@ def test_what_a_worker_gives_up(tmp_path: Path) -> None:
         "space": 4 << 30,
         "grew": False,
     }
+    assert int(found["capabilities"], 16) & ~0b110 == 0  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
     assert resource.getrlimit(resource.RLIMIT_CORE)
     assert socket.AF_INET
 

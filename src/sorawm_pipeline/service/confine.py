@@ -20,6 +20,8 @@ OOM_SCORE = "500"
 _SET_PDEATHSIG, _SET_SECCOMP, _SET_NO_NEW_PRIVS = 1, 22, 38
 _FILTER_MODE = 2
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF: load a word, jump if equal, return
+_CAP_VERSION_3 = 0x20080522
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1 << 1, 1 << 2
 _ALLOW, _EACCES = 0x7FFF0000, 0x00050000 | 13
 _AT_NUMBER, _AT_ARCHITECTURE, _AT_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 _AF_INET, _AF_INET6 = 2, 10
@@ -32,6 +34,18 @@ class _Instruction(ctypes.Structure):
         ("if_true", ctypes.c_ubyte),
         ("if_false", ctypes.c_ubyte),
         ("value", ctypes.c_uint),
+    )
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapData(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
     )
 
 
@@ -58,6 +72,8 @@ def confine(address_space: int | None) -> tuple[str, ...]:
             held.append("first to go when memory runs out")
         if _control(_SET_PDEATHSIG, signal.SIGKILL):
             held.append("ends with the daemon")
+        if _drop_capabilities():
+            held.append("no powers of root's but to open files")
         if _control(_SET_NO_NEW_PRIVS, 1):
             held.append("no new privileges")
             if _deny_internet():
@@ -90,6 +106,18 @@ def _limit(what: int, value: int) -> bool:
 
 def _control(option: int, *values: object) -> bool:
     return bool(ctypes.CDLL(None).prctl(option, *values, *[0] * (4 - len(values))) == 0)
+
+
+def _drop_capabilities() -> bool:
+    """Keep of root's capabilities those by which it opens the files of others; see capset(2)."""
+    library = ctypes.CDLL(None)
+    header, data = _CapHeader(_CAP_VERSION_3, 0), (_CapData * 2)()
+    if library.capget(ctypes.byref(header), data) != 0:
+        return False
+    kept = data[0].permitted & (_CAP_DAC_OVERRIDE | _CAP_DAC_READ_SEARCH)
+    data[0] = _CapData(kept, kept, 0)
+    data[1] = _CapData(0, 0, 0)
+    return bool(library.capset(ctypes.byref(header), data) == 0)
 
 
 def _deny_internet() -> bool:

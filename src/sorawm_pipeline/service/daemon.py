@@ -404,14 +404,12 @@ class Daemon:
         Raises:
             LookupError: there is no such job.
         """
-        for slot in self._slots:
+        now = time.time()
+        job = await self._books.keep(lambda ledger: ledger.cancel(number, now, only_waiting=True))
+        for slot in self._slots:  # looked at last: one may have claimed it a moment ago
             if slot.job is not None and slot.job.id == number:
                 slot.interrupt("cancel")
-                return slot.job
-        now = time.time()
-        return self._changed(
-            await self._books.keep(lambda ledger: ledger.cancel(number, now, only_waiting=True))
-        )
+        return self._changed(job)
 
     async def pause(self, number: int) -> Job:
         """Take a job off the queue until it is resumed; a running one stops. Raises as `cancel`."""

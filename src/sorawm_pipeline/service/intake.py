@@ -217,6 +217,8 @@ class Intake:
         self._tell(admitted)
         if admitted.verdict is Verdict.NEW:
             await self._endings.forgive(source.path)
+        elif not admitted.job.settled:  # a copy of what is in quarantine
+            await self._endings.finish(admitted.job)
 
     def _tell(self, admitted: Admitted) -> None:
         job = admitted.job

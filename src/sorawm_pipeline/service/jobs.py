@@ -98,7 +98,7 @@ class Job:
         interruptions: how often the daemon died under it.
         not_before: no attempt before this time, seconds since the epoch.
         failure: of the last attempt, if that failed.
-        same_as: id of the job with the same content, of a duplicate.
+        same_as: id of the job with the same content, of a duplicate or a copy of what failed.
         result: from `staged` on.
         settled: whether everything after its end is done too: staging removed, source moved or
             its reason file written.

@@ -108,8 +108,9 @@ class Ledger:
     ) -> Admitted:
         """Take a file in; tells what it is to the ledger. A new version of a file is a new job.
 
-        Content that another job has, has had, or failed with is a duplicate of that; but if that
-        job waits and its file is gone, the file was renamed and the job goes on under the new name.
+        Content that another job has, or has had, is a duplicate of that, and quarantined if that
+        is; but if that job waits and its file is gone, the file was renamed and the job goes on
+        under the new name.
         """
         with self._transaction():
             here = self._row("path = ? AND current", os.fsencode(source.path))
@@ -123,17 +124,18 @@ class Ledger:
                 self._set(twin, path=os.fsencode(source.path), output=os.fsencode(output))
                 self._look(twin, source.fingerprint)
                 return self._admitted(twin["id"], Verdict.RENAMED)
-            state = JobState.WAITING if twin is None else JobState.DUPLICATE
-            (number,) = self._db.execute(
+            row = self._db.execute(
                 "INSERT INTO jobs (token, state, path, size, mtime_ns, digest, output, overwrite,"
-                " same_as, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                " created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
                 (
-                    *(secrets.token_hex(8), state, os.fsencode(source.path)),
+                    *(secrets.token_hex(8), JobState.WAITING, os.fsencode(source.path)),
                     *(source.fingerprint.size, source.fingerprint.mtime_ns, source.digest),
-                    *(os.fsencode(output), overwrite, twin and twin["id"], now),
+                    *(os.fsencode(output), overwrite, now),
                 ),
             ).fetchone()
-            return self._admitted(number, Verdict.NEW if twin is None else Verdict.DUPLICATE)
+            if twin is None:
+                return self._admitted(row["id"], Verdict.NEW)
+            return self._admit_copy(row, twin)
 
     def reject(self, source: Source, output: Path, failure: Failure, now: float) -> Job:
         """Take in a file that cannot be cleaned, as quarantined."""
@@ -142,6 +144,7 @@ class Ledger:
             values = {"ended": now, "settled": 0}
             if self._move(job.id, (JobState.WAITING,), JobState.QUARANTINED, **values):
                 self._blame(job.id, failure)
+                self._quarantine_copies(job.id)
         return self._job(job.id)
 
     # what a job goes through
@@ -209,6 +212,7 @@ class Ledger:
             if self._move(number, UNDER_WAY, state, **values):
                 self._blame(number, failure)
                 self._end_attempt(number, "failed", now, failure)
+                self._quarantine_copies(number)
         return self._job(number)
 
     def skip(self, number: int, failure: Failure, now: float) -> Job:
@@ -403,8 +407,7 @@ class Ledger:
         if here["state"] != JobState.GONE:
             return self._admitted(here["id"], Verdict.KNOWN)
         if (twin := self._twin(source)) is not None:
-            self._set(here, state=JobState.DUPLICATE, same_as=twin["id"])
-            return self._admitted(here["id"], Verdict.DUPLICATE)
+            return self._admit_copy(here, twin)
         self._set(here, state=JobState.WAITING, not_before=0.0)
         return self._admitted(here["id"], Verdict.RETURNED)
 
@@ -418,6 +421,20 @@ class Ledger:
         """The job that stands for this content: no duplicate itself, nor gone nor cancelled."""
         states = (JobState.DUPLICATE, JobState.GONE, JobState.CANCELLED, JobState.SKIPPED)
         return self._row("digest = ? AND state NOT IN (?, ?, ?, ?)", source.digest, *states)
+
+    def _admit_copy(self, row: sqlite3.Row, twin: sqlite3.Row) -> Admitted:
+        self._set(row, state=JobState.DUPLICATE, same_as=twin["id"])
+        self._quarantine_copies(twin["id"])
+        return self._admitted(row["id"], Verdict.DUPLICATE)
+
+    def _quarantine_copies(self, number: int) -> None:
+        """What has the content of a quarantined job is so too, with its own reason file to come."""
+        self._db.execute(
+            "UPDATE jobs SET state = twin.state, kind = twin.kind, stage = twin.stage,"
+            " message = twin.message, ended = twin.ended, settled = 0 FROM jobs AS twin"
+            " WHERE twin.id = ? AND twin.state = ? AND jobs.same_as = twin.id AND jobs.state = ?",
+            (number, JobState.QUARANTINED, JobState.DUPLICATE),
+        )
 
     def _promote_duplicate(self, number: int) -> None:
         """The job stands for its content no longer: its first duplicate takes its place."""

@@ -86,8 +86,11 @@ class Slot:
         return self._worker.pid if self._worker is not None and self._worker.alive else None
 
     def interrupt(self, why: Interruption) -> None:
-        """End the attempt in hand; harmless if there is none."""
-        if self.job is not None and self._why is None:
+        """End the attempt in hand, or what follows it; harmless if there is none.
+
+        A cancellation outdoes what was asked for before it; else the first one counts.
+        """
+        if self.job is not None and (self._why is None or why == "cancel"):
             self._why = why
             if self._work is not None:
                 self._work.cancel()
@@ -114,6 +117,8 @@ class Slot:
                 try:
                     self._hub.tell(JobChanged(job))
                     await self._do(job)
+                    if self._why == "cancel":  # it may have come when no worker was at it
+                        await self._take_off(job)
                 finally:
                     self.job = self.progress = None
         finally:
@@ -249,6 +254,9 @@ class Slot:
     async def _staged(self, job: Job, cleaned: wire.Cleaned) -> None:
         if await self._source_is_off(job):
             return
+        if self._why == "cancel":
+            await self._interrupted(job)
+            return
         result = Result(Fingerprint(cleaned.size, cleaned.mtime_ns), cleaned.digest)
         report = _with_final_name(cleaned.report or "{}", job)
         await self._books.keep(lambda ledger: ledger.staged(job.id, result, report))
@@ -295,6 +303,14 @@ class Slot:
             need = space.needed(job, self.config.service.min_free)
             self._room.wait_for(job.output.parent, need)
         await self._release(job)
+
+    async def _take_off(self, job: Job) -> None:
+        """A cancelled job that waits, as its attempt could not be interrupted, waits no more."""
+        now = self._clock()
+        cancelled = await self._books.keep(
+            lambda ledger: ledger.cancel(job.id, now, only_waiting=True)
+        )
+        self._hub.tell(JobChanged(cancelled))
 
     async def _release(self, job: Job, not_before: float = 0.0) -> None:
         now = self._clock()

@@ -60,6 +60,7 @@ class WorkerProcess:
         self._clock = clock
         self.pid = process.pid
         self.jobs = 0
+        self._handle = _handle(process.pid)
 
     @classmethod
     async def start(
@@ -151,10 +152,12 @@ class WorkerProcess:
 
     async def kill(self) -> None:
         """End it now, and wait until it has ended."""
-        if self._process.returncode is None:
+        if self.alive:
             with suppress(ProcessLookupError):
-                # Not by `Process.kill`: it may reap the process, and how it ended is lost.
-                os.kill(self.pid, signal.SIGKILL)
+                self._signal_kill()
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
         waiting = asyncio.ensure_future(self._process.wait())
         cancelled = False
         while not waiting.done():
@@ -164,6 +167,16 @@ class WorkerProcess:
                 cancelled = True
         if cancelled:
             raise asyncio.CancelledError
+
+    def _signal_kill(self) -> None:
+        """Not by `Process.kill`: it may reap the process, and how it ended is lost.
+
+        By its handle where there is one: its number may be another's, once a thread has reaped it.
+        """
+        if sys.platform == "linux" and self._handle is not None:
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        else:
+            os.kill(self.pid, signal.SIGKILL)
 
     def rest(self) -> None:
         """Have the clip in hand stop when the pieces at work are done; it is then `cancelled`."""
@@ -256,3 +269,11 @@ class WorkerProcess:
         if code is not None and code < 0:
             return f"by signal {-code}"
         return f"with status {code}"
+
+
+def _handle(pid: int) -> int | None:
+    """A descriptor that stands for a process even when it has ended; None where there is none."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return os.pidfd_open(pid)
+    return None

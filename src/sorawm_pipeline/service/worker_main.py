@@ -67,6 +67,7 @@ class Worker:
                 match wire.REQUESTS.validate_json(line):
                     case wire.Clean() as order:
                         work = group.create_task(self._clean(order))
+                        work.add_done_callback(self._say_if_cancelled)
                     case wire.Inspect() as order:
                         self._line.say(self._inspect(order))
                     case wire.Rest():
@@ -77,6 +78,11 @@ class Worker:
             if work is not None:
                 work.cancel()
 
+    def _say_if_cancelled(self, work: asyncio.Task[None]) -> None:
+        """Here and not in the task, which may be cancelled before its first step."""
+        if work.cancelled():
+            self._line.say(wire.Cleaned(outcome="cancelled"))
+
     async def _clean(self, order: wire.Clean) -> None:
         try:
             await self._clean_and_say(order)
@@ -86,14 +92,10 @@ class Worker:
 
     async def _clean_and_say(self, order: wire.Clean) -> None:
         confine.limit_file_size(order.max_bytes)
-        try:
-            async with asyncio.TaskGroup() as group:
-                telling = group.create_task(self._tell())
-                report = await self._pipeline.attempt(order.source, order.output, overwrite=True)
-                telling.cancel()
-        except asyncio.CancelledError:
-            self._line.say(wire.Cleaned(outcome="cancelled"))
-            raise
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(self._tell())
+            report = await self._pipeline.attempt(order.source, order.output, overwrite=True)
+            telling.cancel()
         if report.error is not None and report.error.kind == RESTED:
             self._line.say(wire.Cleaned(outcome="cancelled"))
             return

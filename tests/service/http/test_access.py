@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import ConfigError
-from sorawm_pipeline.service.http import server
+from sorawm_pipeline.service.http import guard, server
 from sorawm_pipeline.service.http.access import (
     BURST,
     CLIENTS,
@@ -47,6 +49,25 @@ CLOSED = [
     ("GET", "/download/1"),
     ("GET", "/dashboard"),
 ]
+
+
+async def test_a_small_body_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "SMALL_BODY_S", 0.05)
+    never = asyncio.Event()
+
+    async def trickle() -> Message:
+        await never.wait()
+        raise AssertionError
+
+    async def whole() -> Message:
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async with asyncio.timeout(10):
+        assert await guard._small(trickle)() == {"type": "http.disconnect"}
+        received = guard._small(whole)
+        assert (await received())["body"] == b"x"
+        await asyncio.sleep(0.1)  # what comes after the body, the client's leaving, has no deadline
+        assert (await received())["body"] == b"x"
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)

@@ -116,6 +116,16 @@ async def test_a_client_that_says_nothing_more_is_given_up(
         await until_none_is_kept(client)
 
 
+async def test_a_client_that_trickles_is_given_up(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "SILENCE_S", 0.1)
+    monkeypatch.setattr(uploads, "SLOWEST", 1 << 40)
+    async with serve() as client:
+        assert await answer_to(client, then=b"film") == (408, "slow")
+        await until_none_is_kept(client)
+
+
 async def test_no_more_at_once_than_allowed(serve: Serve) -> None:
     async with serve(uploads_at_once=1) as client:
         go_on, begun = asyncio.Event(), asyncio.Event()

@@ -5,6 +5,7 @@ Pure ASGI, so that bodies stream through untouched.
 
 from __future__ import annotations
 
+import asyncio
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ from sorawm_pipeline.service.http.problems import answer
 COOKIE = "sorawm-session"
 SMALL_BODY = 64 * 1024
 """Bytes of the largest body where nothing is uploaded."""
+
+SMALL_BODY_S = 20.0
+"""Seconds that such a body may take to arrive."""
 
 UPLOADS = ("/api/uploads", "/submit_remove_task")
 OPEN = ("/", "/healthz", "/readyz", "/api/session")
@@ -109,13 +113,21 @@ def session_of(headers: Headers) -> str | None:
 
 
 def _small(receive: Receive) -> Receive:
-    """Cuts a body that does not say how long it is off where it gets too long."""
-    taken = 0
+    """Cuts a body off where it gets too long, or takes too long."""
+    taken, whole = 0, False
+    deadline = asyncio.get_running_loop().time() + SMALL_BODY_S
 
     async def counted() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, whole
+        if whole:  # what is waited for now is the client's leaving
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
         taken += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
         if taken > SMALL_BODY:
             return {"type": "http.disconnect"}
         return message

@@ -27,6 +27,9 @@ from sorawm_pipeline.service.threads import Desk
 SILENCE_S = 60.0
 """Seconds without a byte after which an upload is given up."""
 
+SLOWEST = 8 << 10
+"""Bytes per second of the slowest upload, beyond its first `SILENCE_S`."""
+
 LOOK_BYTES = 64 << 20
 """Bytes between two looks at the room on the disk."""
 
@@ -126,17 +129,19 @@ class Uploads:
         try:
             taken, looked = 0, 0
             iterator = aiter(chunks)
+            now = asyncio.get_running_loop().time
+            begun = now()
             while True:
                 try:
                     async with asyncio.timeout(SILENCE_S):
                         chunk = await anext(iterator, None)
                 except TimeoutError:
-                    raise RequestError(
-                        408, "slow", "nothing came for a minute; send it again"
-                    ) from None
+                    raise _too_slow() from None
                 if chunk is None:
                     break
                 taken += len(chunk)
+                if now() > begun + SILENCE_S + taken / SLOWEST:
+                    raise _too_slow()
                 if taken > most:
                     raise _too_large(most)
                 if taken - looked > LOOK_BYTES:
@@ -179,6 +184,12 @@ def harmless(name: str, token: str) -> str:
 
 def _too_large(most: int) -> RequestError:
     return RequestError(413, "too_large", f"uploads may have {most} bytes; see service.upload_max")
+
+
+def _too_slow() -> RequestError:
+    return RequestError(
+        408, "slow", f"nothing came for {SILENCE_S:.0f} s, or too little; send it again"
+    )
 
 
 def _create(place: Path) -> int:
