@@ -15,13 +15,14 @@ import json
 import os
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.segments import hands
-from sorawm_pipeline.segments.hands import Processes
+from sorawm_pipeline.segments.hands import processes
 
 
 def config(length_s: float) -> PipelineConfig:
@@ -29,16 +30,15 @@ def config(length_s: float) -> PipelineConfig:
 
 
 async def timed(clip: Path, output: Path, wanted: PipelineConfig, workers: int | None) -> float:
-    crew = None if workers is None else Processes(wanted, workers)
-    try:
-        async with Pipeline(wanted, crew) as pipeline:
-            started = time.perf_counter()
-            report = await pipeline.process(clip, output, overwrite=True)
-            assert report.status == "done"
-            return time.perf_counter() - started
-    finally:
-        if crew is not None:
-            await crew.close()
+    async with AsyncExitStack() as stack:
+        crew = None
+        if workers is not None:
+            crew = await stack.enter_async_context(processes(wanted, workers))
+        pipeline = await stack.enter_async_context(Pipeline(wanted, crew))
+        started = time.perf_counter()
+        report = await pipeline.process(clip, output, overwrite=True)
+        assert report.status == "done"
+        return time.perf_counter() - started
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ import numpy as np
 
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.cluster import connected
-from sorawm_pipeline.segments.hands import Hands, Processes
+from sorawm_pipeline.segments.hands import Hands, processes
 
 RATE, GROUP, WIDTH, HEIGHT = 25, 10, 96, 64
 STORE_BYTES = 80 << 20
@@ -70,11 +70,8 @@ async def hands_of(kind: str, address: str) -> AsyncIterator[tuple[PipelineConfi
         async with connected(wanted) as actors:
             yield wanted, actors
     elif kind == "process":
-        one = Processes(config(), 1)
-        try:
+        async with processes(config(), 1) as one:
             yield config(), one
-        finally:
-            await one.close()
     else:
         yield config(), None
 

@@ -14,7 +14,6 @@ import pytest
 from sorawm_pipeline import Pipeline, PipelineConfig, cluster
 from sorawm_pipeline.cluster import connected
 from sorawm_pipeline.errors import ConfigError, DeviceError
-from sorawm_pipeline.segments.orders import Order
 from tests.clips import Clip, pictures
 from tests.segments.test_hands import two
 from tests.segments.test_pieces import CLIP, FRAMES, jumping
@@ -70,14 +69,14 @@ async def test_a_cluster_makes_what_one_process_makes_though_a_node_dies(
     async with connected(on(nodes.address)) as hands:
         assert hands is not None
         assert hands.slots == 3
-        do, begun = hands.do, asyncio.get_running_loop().create_future()
+        do, begun = cluster._Actor.do, asyncio.get_running_loop().create_future()
 
-        async def noticed(order: Order, *rest: Any) -> Any:
+        async def noticed(actor: cluster._Actor, *rest: Any) -> None:
             if not begun.done():
                 begun.set_result(None)
-            return await do(order, *rest)
+            await do(actor, *rest)
 
-        monkeypatch.setattr(hands, "do", noticed)
+        monkeypatch.setattr(cluster._Actor, "do", noticed)
         job = asyncio.create_task(
             Pipeline(on(nodes.address), hands).process(source, tmp_path / "many.mkv")
         )

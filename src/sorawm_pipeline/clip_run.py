@@ -37,16 +37,10 @@ from sorawm_pipeline.report import (
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.scouting import ScoutWalk, may_scout
 from sorawm_pipeline.segments.hands import Hands
+from sorawm_pipeline.segments.orders import Place
 from sorawm_pipeline.segments.pieces import PieceWork
 from sorawm_pipeline.segments.store import Store
-from sorawm_pipeline.segments.walk import (
-    Alone,
-    Crew,
-    Crewed,
-    PiecesWalk,
-    planned,
-    stored_plan,
-)
+from sorawm_pipeline.segments.walk import PiecesWalk, alone, planned, stored_plan
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.decode import HardwareDecoderError
 from sorawm_pipeline.stages.encode import Encode, HardwareEncoderError
@@ -291,21 +285,22 @@ class ClipRun:
                 plan, pieces, together = await thread.call(
                     partial(planned, self._job, length_s, warm, store, short=short)
                 )
-                crew: Crew
-                if self._hands is None:
-                    crew = Alone(PieceWork(self._job, plan, store), warm)
-                else:
-                    name = await thread.call(stored_plan, store, plan)
-                    crew = Crewed(self._hands, (self._job.clip.path, store, name), len(pieces))
+                name = await thread.call(stored_plan, store, plan)
+                place = Place(self._job.clip.path, store, name)
                 self._startup_s += time.perf_counter() - asked
                 self._phase = "cleaning"
-                walk = PiecesWalk(self._job, plan, pieces, store, crew, together, self._tell)
-                self._walk = walk
-                try:
-                    with told(self.reading):
-                        await walk.run(thread)
-                finally:
-                    await crew.close()
+                walked = partial(PiecesWalk, self._job, plan, pieces, place)
+                rest = together, thread, self._tell
+                if self._hands is not None:
+                    await self._walk_row(walked(self._hands.dispatch, *rest))
+                    return
+                async with alone(PieceWork(self._job, plan, store), warm) as (own, corridors):
+                    await self._walk_row(walked(own, *rest, corridors))
+
+    async def _walk_row(self, walk: PiecesWalk) -> None:
+        self._walk = walk
+        with told(self.reading):
+            await walk.run()
 
     async def _walk_corridor(self, detectors: WarmDetectors, thread: Owner) -> None:
         asked = time.perf_counter()

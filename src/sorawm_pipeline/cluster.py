@@ -16,11 +16,13 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sorawm_pipeline.config import PipelineConfig
-from sorawm_pipeline.errors import ConfigError, DeviceError, PipelineError
+from sorawm_pipeline.errors import ConfigError, DeviceError
 from sorawm_pipeline.logs import get_logger
-from sorawm_pipeline.segments.hands import TRIES
-from sorawm_pipeline.segments.orders import Answer, Doer, Order
-from sorawm_pipeline.segments.turns import Turns
+from sorawm_pipeline.scheduling import STEPS, Limits
+from sorawm_pipeline.segments.dispatch import Dispatch, HandLostError, serving
+from sorawm_pipeline.segments.hands import TRIES, Hands
+from sorawm_pipeline.segments.orders import Answer, Doer, Order, Place
+from sorawm_pipeline.segments.pieces import Task
 
 LOCAL = "local"
 """The address that stands for a cluster of this machine alone, made for the call."""
@@ -63,104 +65,80 @@ class _Remote:
         return self._consumed
 
 
-class Actors:
-    """Hands that are actors of a cluster (see `segments.hands.Hands`).
+class _Actor:
+    """A hand on the cluster."""
 
-    Args:
-        ray: the connected library.
-        config: of the pipeline.
-        group: for what goes on beside the orders.
-    """
+    steps = STEPS
 
-    every_clip = True
-
-    def __init__(self, ray: Any, config: PipelineConfig, group: asyncio.TaskGroup) -> None:
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self.alive = True
         self._ray = ray
-        self._group = group
-        self._beginning: set[asyncio.Task[None]] = set()
-        self._config = json.dumps(config.model_dump(mode="json"))
-        wanted = config.cluster
-        resources = ray.cluster_resources()
-        gpus = wanted.gpus if resources.get("GPU") and config.device != "cpu" else 0.0
-        kind, share = ("GPU", gpus) if gpus else ("CPU", wanted.cpus or 1.0)
-        fits = int(resources.get(kind, 0) / share + 1e-9)
-        self.slots = min(fits, wanted.slots or fits)
-        if self.slots < 1:
-            raise ConfigError(
-                f"the cluster has {resources.get(kind, 0):g} {kind}s, which is not one slot of "
-                f"{share:g}; lower cluster.{kind.lower()}s or add machines"
-            )
-        self._actor_class = ray.remote(
-            num_cpus=wanted.cpus,
-            num_gpus=gpus,
-            concurrency_groups={"work": 1, "watch": 1},  # so that it can be asked while it works
-        )(_Remote)
-        self.turns = Turns(self.slots)
-        self._ready: asyncio.Queue[Any] = asyncio.Queue()
-        self._all: set[Any] = set()
-        for _ in range(self.slots):
-            self._begin()
+        self._actor = actor
 
-    async def do(self, order: Order, tell: Callable[[int], None]) -> Answer:
-        for attempt in range(TRIES):
-            actor = await self._ready.get()
-            try:
-                answer = await self._asked(actor, order, tell)
-            except self._ray.exceptions.RayError as error:
-                log.warning("a worker was lost", attempt=attempt + 1, reason=_line(error))
-                self._replace(actor)
-            except BaseException:  # cancelled: it must not work on
-                self._replace(actor)
-                raise
-            else:
-                self._ready.put_nowait(actor)
-                return answer
-        raise PipelineError(f"{TRIES} workers of the cluster were lost over one piece of the clip")
+    async def do(self, place: Place, task: Task, tell: Callable[[int], None]) -> None:
+        try:
+            answer = await self._asked(Order.of(place, task).model_dump_json(), tell)
+        except self._ray.exceptions.RayError as error:
+            raise HandLostError(_line(error)) from error
+        except BaseException:  # cancelled: it must not work on
+            self.alive = False
+            self._ray.kill(self._actor)
+            raise
+        answer.raised()
 
-    async def close(self) -> None:
-        for task in self._beginning:
-            task.cancel()
-        for actor in self._all:
-            self._ray.kill(actor)
-        self._all.clear()
-
-    async def _asked(self, actor: Any, order: Order, tell: Callable[[int], None]) -> Answer:
-        done = asyncio.ensure_future(actor.do.remote(order.model_dump_json()))
+    async def _asked(self, order: str, tell: Callable[[int], None]) -> Answer:
+        done = asyncio.ensure_future(self._actor.do.remote(order))
         try:
             while not (await asyncio.wait([done], timeout=ASKED_S))[0]:
-                tell(await actor.consumed.remote())
+                tell(await self._actor.consumed.remote())
             return Answer.model_validate_json(done.result())
         finally:
             done.cancel()
 
-    def _replace(self, actor: Any) -> None:
-        """Another one, wherever and whenever there is room, for one that is lost or must stop."""
-        self._ray.kill(actor)
-        self._all.discard(actor)
-        self._begin()
 
-    def _begin(self) -> None:
-        task = self._group.create_task(self._begun())
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
-
-    async def _begun(self) -> None:
-        """Start an actor; it gets orders once it has answered."""
-        actor = self._actor_class.remote(self._config)
-        self._all.add(actor)
+async def _kept(ray: Any, actor_class: Any, config: str, dispatch: Dispatch) -> None:
+    """Let an actor serve, and another one, wherever and whenever there is room, when it is lost."""
+    while True:
+        actor = actor_class.remote(config)
         try:
-            await actor.consumed.remote()
-        except self._ray.exceptions.RayError as error:
+            await actor.consumed.remote()  # answered once it has started
+            await dispatch.serve(_Actor(ray, actor))
+        except HandLostError as error:
+            log.warning("a worker was lost", reason=str(error))
+        except ray.exceptions.RayError as error:
             log.warning("a worker could not be started", reason=_line(error))
-            self._all.discard(actor)
             await asyncio.sleep(ASKED_S)
-            self._begin()
-        else:
-            self._ready.put_nowait(actor)
+        finally:
+            ray.kill(actor)
 
 
 @asynccontextmanager
-async def connected(config: PipelineConfig) -> AsyncIterator[Actors | None]:
+async def _actors(ray: Any, config: PipelineConfig) -> AsyncIterator[Hands]:
+    wanted, resources = config.cluster, ray.cluster_resources()
+    gpus = wanted.gpus if resources.get("GPU") and config.device != "cpu" else 0.0
+    kind, share = ("GPU", gpus) if gpus else ("CPU", wanted.cpus or 1.0)
+    fits = int(resources.get(kind, 0) / share + 1e-9)
+    slots = min(fits, wanted.slots or fits)
+    if slots < 1:
+        raise ConfigError(
+            f"the cluster has {resources.get(kind, 0):g} {kind}s, which is not one slot of "
+            f"{share:g}; lower cluster.{kind.lower()}s or add machines"
+        )
+    actor_class = ray.remote(
+        num_cpus=wanted.cpus,
+        num_gpus=gpus,
+        concurrency_groups={"work": 1, "watch": 1},  # so that it can be asked while it works
+    )(_Remote)
+    told = json.dumps(config.model_dump(mode="json"))
+    # One clip alone may have all slots.
+    dispatch = Dispatch(Limits(window=max(Limits().window, 2 * slots), tries=TRIES, losses=TRIES))
+    keepers = (_kept(ray, actor_class, told, dispatch) for _ in range(slots))
+    async with serving(keepers):
+        yield Hands(dispatch, slots, every_clip=True)
+
+
+@asynccontextmanager
+async def connected(config: PipelineConfig) -> AsyncIterator[Hands | None]:
     """Hands on the configured cluster; None where none is configured.
 
     Raises:
@@ -188,19 +166,8 @@ async def connected(config: PipelineConfig) -> AsyncIterator[Actors | None]:
     except (ray.exceptions.RayError, ConnectionError, ValueError, RuntimeError) as error:
         raise DeviceError(f"the cluster at {address} cannot be reached: {_line(error)}") from error
     try:
-        failure: BaseException | None = None
-        async with asyncio.TaskGroup() as group:
-            # What the caller raises is the caller's: the group, which would wrap it, never sees it.
-            try:
-                actors = Actors(ray, config, group)
-                try:
-                    yield actors
-                finally:
-                    await actors.close()
-            except BaseException as error:
-                failure = error
-        if failure is not None:
-            raise failure
+        async with _actors(ray, config) as hands:
+            yield hands
     finally:
         ray.shutdown()
 

@@ -15,8 +15,8 @@ from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.readings import Reading
 from sorawm_pipeline.report import ClipReport, DetectReport
+from sorawm_pipeline.segments.dispatch import RESTED
 from sorawm_pipeline.segments.hands import Hands, processes
-from sorawm_pipeline.segments.walk import RESTED
 from sorawm_pipeline.warm import WarmDetectors
 
 __all__ = ["RESTED", "Pipeline"]
@@ -51,8 +51,7 @@ class Pipeline:
         self._detectors = WarmDetectors(self.config, keep=True)
         self._stack.push_async_callback(self._detectors.close)
         if self._given_hands is None and self.config.pieces.workers > 1:
-            self._hands = processes(self.config)
-            self._stack.push_async_callback(self._hands.close)
+            self._hands = await self._stack.enter_async_context(processes(self.config))
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         return self
 
@@ -205,8 +204,7 @@ class Pipeline:
             stack.push_async_callback(detectors.close)
             hands = self._given_hands
             if hands is None and pieces.workers > 1:
-                hands = processes(self.config)
-                stack.push_async_callback(hands.close)
+                hands = await stack.enter_async_context(processes(self.config))
             yield detectors, hands
 
 

@@ -19,14 +19,19 @@ from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.errors import InputError, PipelineError
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.segments import hands
-from sorawm_pipeline.segments.hands import Processes, shared_out
-from sorawm_pipeline.segments.orders import Answer, Order
+from sorawm_pipeline.segments.dispatch import HandLostError
+from sorawm_pipeline.segments.hands import shared_out
+from sorawm_pipeline.segments.orders import Answer, Order, Place
+from sorawm_pipeline.segments.pieces import FindTask
+from sorawm_pipeline.segments.plan import Piece
+from sorawm_pipeline.segments.store import Store
 from sorawm_pipeline.stages.decode import HardwareDecoderError
 from sorawm_pipeline.stages.picture_encoder import HardwareEncoderError
 from tests.clips import Clip, pictures
 from tests.segments.test_pieces import CLIP, FRAMES, jumping
 
-ORDER = Order(source=Path("/a b\udcff.mp4"), store=Path("/store"), plan="plan", task="")
+PLACE = Place(Path("/a b\udcff.mp4"), Store(Path("/store")), "plan")
+TASK = FindTask("find-1", Piece(0, 0, 25), 0, None, last=False)
 
 
 @given(st.integers(1, 9), st.integers(1, 9))
@@ -40,7 +45,9 @@ def test_cores_are_shared_out_evenly(cores: int, slots: int) -> None:
 
 
 def test_an_order_names_any_file() -> None:
-    assert Order.model_validate_json(ORDER.model_dump_json()) == ORDER
+    order = Order.of(PLACE, TASK)
+    assert Order.model_validate_json(order.model_dump_json()) == order
+    assert (order.source, order.unpacked()) == (PLACE.source, TASK)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +73,8 @@ def test_an_error_arrives_as_it_was_raised(error: Exception) -> None:
     assert str(error) in str(caught.value)
 
 
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Processes:
-    """Hands that run `code` for each order in a loop, with `first` to tell the first start."""
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> hands._Process:
+    """A hand that runs `code` for each order in a loop, with `first` to tell the first start."""
     script = tmp_path / "hand.py"
     script.write_text(
         "import json, os, sys, time\n"
@@ -79,45 +86,42 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Proc
         f"for order in sys.stdin:\n{code}\n"
     )
     monkeypatch.setattr(hands, "MODULE", (str(script),))
-    return Processes(PipelineConfig(), 1)
+    return hands._Process(PipelineConfig(), [])
 
 
-async def test_an_order_is_repeated_when_a_worker_dies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = "    say(3)\n    if first: os.kill(os.getpid(), 9)\n    say({'outcome': 'done'})"
-    crew, told = stand_in(tmp_path, monkeypatch, code), list[int]()
-    assert (await crew.do(ORDER, told.append)).outcome == "done"
-    assert (tmp_path / "started").read_text() == "xx"
-    assert told == [3, 3]
-    assert (await crew.do(ORDER, told.append)).outcome == "done"
-    await crew.close()
-    assert (tmp_path / "started").read_text() == "xx"
-
-
-@pytest.mark.parametrize("code", ["    sys.exit(3)", "    print('nonsense', flush=True)"])
-async def test_an_order_that_kills_every_worker_fails(
+@pytest.mark.parametrize(
+    "code",
+    [
+        "    say(3)\n    if first: os.kill(os.getpid(), 9)\n    say({'outcome': 'done'})",
+        "    say(3)\n    if first: sys.exit(3)\n    say({'outcome': 'done'})",
+        "    say(3)\n    print('nonsense' if first else '{\"outcome\": \"done\"}', flush=True)",
+    ],
+)
+async def test_a_process_that_dies_is_lost_and_another_begun(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew = stand_in(tmp_path, monkeypatch, code)
-    with pytest.raises(PipelineError, match="3 workers died"):
-        await crew.do(ORDER, lambda _: None)
-    await crew.close()
-    assert (tmp_path / "started").read_text() == "xxx"
+    hand, told = stand_in(tmp_path, monkeypatch, code), list[int]()
+    with pytest.raises(HandLostError):
+        await hand.do(PLACE, TASK, told.append)
+    await hand.do(PLACE, TASK, told.append)
+    await hand.do(PLACE, TASK, told.append)
+    await hand.stop()
+    assert (tmp_path / "started").read_text() == "xx"
+    assert told == [3, 3, 3]
 
 
-async def test_cancelling_an_order_ends_the_worker(
+async def test_cancelling_a_task_ends_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = "    say(os.getpid())\n    time.sleep(600)"
-    crew, begun = stand_in(tmp_path, monkeypatch, code), asyncio.get_running_loop().create_future()
-    job = asyncio.create_task(crew.do(ORDER, begun.set_result))
+    hand, begun = stand_in(tmp_path, monkeypatch, code), asyncio.get_running_loop().create_future()
+    job = asyncio.create_task(hand.do(PLACE, TASK, begun.set_result))
     pid = await asyncio.wait_for(begun, 30)
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
     assert not psutil.pid_exists(pid)
-    await crew.close()
+    await hand.stop()
 
 
 def two(**sections: Any) -> PipelineConfig:

@@ -10,7 +10,7 @@ O(log n) for n clips, and O(f) for f classes, of which there are as many as bina
 magnitude among the clips' numbers of pieces (about ten), times weights in use.
 """
 
-from sorawm_pipeline.scheduling.row import Step, Task
+from sorawm_pipeline.scheduling.row import STEPS, Step, Task
 from sorawm_pipeline.scheduling.scheduler import Assignment, Ended, Limits, Scheduler, Statistics
 
-__all__ = ["Assignment", "Ended", "Limits", "Scheduler", "Statistics", "Step", "Task"]
+__all__ = ["STEPS", "Assignment", "Ended", "Limits", "Scheduler", "Statistics", "Step", "Task"]

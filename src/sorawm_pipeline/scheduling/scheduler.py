@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from sorawm_pipeline.scheduling.fair import FairQueue, Flow, Waiting
-from sorawm_pipeline.scheduling.row import Row, Step, Task
+from sorawm_pipeline.scheduling.row import STEPS, Row, Step, Task
 from sorawm_pipeline.scheduling.slots import Slot, Slots
 from sorawm_pipeline.scheduling.stragglers import Stragglers
 
@@ -225,10 +225,13 @@ class Scheduler:
 
     # slots
 
-    def next_for(self, name: Hashable, now: float) -> Assignment | None:
+    def next_for(
+        self, name: Hashable, now: float, steps: Sequence[Step] = STEPS
+    ) -> Assignment | None:
         """What a slot that has nothing to do should do.
 
-        None: nothing at present. Ask again after any other call, or at `wake`.
+        None: nothing at present. Ask again after any other call, or at `wake`. A slot that does
+        not do all `steps` is given only what would be given next to any.
 
         Raises:
             ValueError: it has something to do.
@@ -238,10 +241,10 @@ class Scheduler:
             raise ValueError(f"{name!r} is at work")
         if name in self._slots.aside:
             return None
-        task = self._next_again(slot) or self._next_new()
+        task = self._next_again(slot, steps) or self._next_new(steps)
         if task is not None:
             return self._assign(*task, slot, now)
-        if self._may_copy:
+        if self._may_copy and len(steps) == len(STEPS):
             late = self._stragglers.pick(slot.pace, now)
             if late is not None:
                 return self._assign(late.clip, late.task, slot, now, copy=True)
@@ -253,20 +256,29 @@ class Scheduler:
         due = min((time for time in times if time is not None), default=None)
         return None if due is None else max(due, now + SOON_S)
 
-    def finished(self, work: Assignment, now: float) -> Ended:
-        """Its result is there; of several for one piece the first counts."""
+    def finished(
+        self, work: Assignment, now: float, *, restorable: int | None = None, told: bool = True
+    ) -> Ended:
+        """Its result is there; of several for one piece the first counts.
+
+        Args:
+            work: what was given.
+            now: seconds.
+            restorable: as many pieces of the clip can now be restored; None: by `Limits.reach`.
+            told: whether its duration tells anything; not if it had been done before.
+        """
         if not self._release(work):
             return Ended()
         slot, clip, task = work.holder, work.clip, work.task
         self._slots.succeeded(slot)
-        ratio = self._stragglers.tell(work, now)
+        ratio = self._stragglers.tell(work, now) if told else None
         if ratio is not None:
             slot.learn(ratio)
         others = tuple(clip.running.pop(task, ()))
         for other in others:
             self._drop(other, now)
         clip.blamed.pop(task, None)
-        clip.row.finish(task)
+        clip.row.finish(task, restorable)
         self._offer(clip)
         return Ended(first=True, cancel=others, joinable=clip.row.done)
 
@@ -329,7 +341,7 @@ class Scheduler:
             clip.queued = True
             clip.flow.push(clip)
 
-    def _next_new(self) -> tuple[_Clip, Task] | None:
+    def _next_new(self, steps: Sequence[Step]) -> tuple[_Clip, Task] | None:
         limits = self._limits
         while (flow := self._queue.first()) is not None:
             clip = flow.head()
@@ -340,14 +352,18 @@ class Scheduler:
                 continue
             task = None
             if clip.ticket in self._clips and not clip.paused:
-                task = clip.row.take(limits.window, limits.reach)
+                task = clip.row.take(limits.window, limits.reach, steps)
             if task is not None:
                 self._queue.charge(flow, clip.row.cost_of(task))
                 return clip, task
+            if clip.ticket in self._clips and not clip.paused and len(steps) < len(STEPS):
+                return None  # there may be something for others
             flow.pop().queued = False  # offered again when something of it has ended
         return None
 
-    def _next_again(self, slot: Slot[Assignment]) -> tuple[_Clip, Task] | None:
+    def _next_again(
+        self, slot: Slot[Assignment], steps: Sequence[Step]
+    ) -> tuple[_Clip, Task] | None:
         """Also by the slot that failed at it, where there is no other."""
         while self._again:
             avoid = next(iter(self._again))
@@ -357,6 +373,8 @@ class Scheduler:
                 if (avoid := next(others, _NOBODY)) is _NOBODY:
                     return None
             bucket = self._again[avoid]
+            if bucket[0][1].step not in steps:
+                return None
             clip, task = bucket.popleft()
             if not bucket:
                 del self._again[avoid]

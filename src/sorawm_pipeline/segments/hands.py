@@ -6,98 +6,79 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from math import inf
 
 from sorawm_pipeline.config import PipelineConfig
-from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.logs import get_logger
-from sorawm_pipeline.segments.orders import Answer, Order
-from sorawm_pipeline.segments.turns import Turns
+from sorawm_pipeline.scheduling import STEPS, Limits
+from sorawm_pipeline.segments.dispatch import Dispatch, Hand, HandLostError, serving
+from sorawm_pipeline.segments.orders import Answer, Order, Place
+from sorawm_pipeline.segments.pieces import Task
 from sorawm_pipeline.warm import resolve_device
 
 MODULE = "-m", "sorawm_pipeline.segments.hand_main"
 TRIES = 3
-"""Processes that one order may cost."""
+"""Processes that one piece may cost, or times that it may fail for a device's fault."""
 
 LINE_MAX = 1 << 20
 log = get_logger(__name__)
 
 
-class Hands(Protocol):
-    """Do orders for any number of clips.
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Who does the pieces of any number of clips.
 
     Attributes:
-        slots: how many orders they do at once.
+        dispatch: gives them the pieces.
+        slots: how many they are.
         every_clip: whether short clips are for them too.
-        turns: for whose turn it is; an order is given in a turn.
     """
 
+    dispatch: Dispatch
     slots: int
-    every_clip: bool
-    turns: Turns
-
-    async def do(self, order: Order, tell: Callable[[int], None]) -> Answer:
-        """Have an order done, by who has a turn. When cancelled, nobody is at work on it.
-
-        Args:
-            order: what to do.
-            tell: called with the frames of it that are done so far.
-
-        Raises:
-            PipelineError: nobody can do it.
-        """
-        ...
-
-    async def close(self) -> None: ...
+    every_clip: bool = False
 
 
-class Processes:
-    """Hands that are processes of this machine. One that dies is replaced, and its order repeated.
+@asynccontextmanager
+async def processes(config: PipelineConfig, slots: int | None = None) -> AsyncIterator[Hands]:
+    """Hands that are processes of this machine; one that dies is replaced.
 
     Args:
         config: of the pipeline.
-        slots: how many there are.
-        devices: of each; None: as configured.
+        slots: how many; None: as `pieces.workers` says. They are on all GPUs in turn where any may
+            be used.
     """
-
-    every_clip = False
-
-    def __init__(
-        self, config: PipelineConfig, slots: int, devices: list[str] | None = None
-    ) -> None:
-        self.slots = slots
-        shares = shared_out(sorted(os.sched_getaffinity(0)), slots)
-        self._idle = [
-            _Process(
-                config if devices is None else config.model_copy(update={"device": device}), cpus
-            )
-            for cpus, device in zip(shares, devices or [""] * slots, strict=True)
-        ]
-        self.turns = Turns(slots)
-
-    async def do(self, order: Order, tell: Callable[[int], None]) -> Answer:
-        hand = self._idle.pop()
-        try:
-            return await hand.do(order, tell)
-        finally:
-            self._idle.append(hand)
-
-    async def close(self) -> None:
-        for hand in self._idle:
-            await hand.stop()
-
-
-def processes(config: PipelineConfig) -> Processes:
-    """As many as `pieces.workers` says, on all GPUs in turn where any may be used."""
-    slots, devices = config.pieces.workers, None
+    slots = slots or config.pieces.workers
+    devices = [config.device] * slots
     if config.device in ("auto", "cuda") and resolve_device(config.device).startswith("cuda"):
         import torch  # takes seconds
 
-        count = torch.cuda.device_count()
-        devices = [f"cuda:{slot % count}" for slot in range(slots)]
-    return Processes(config, slots, devices)
+        devices = [f"cuda:{slot % torch.cuda.device_count()}" for slot in range(slots)]
+    shares = shared_out(sorted(os.sched_getaffinity(0)), slots)
+    hands = [
+        _Process(config.model_copy(update={"device": device}), cpus)
+        for cpus, device in zip(shares, devices, strict=True)
+    ]
+    # They share the machine: one that is late is so for the others' sake, and would be again.
+    dispatch = Dispatch(Limits(tries=TRIES, losses=TRIES, late=inf))
+    try:
+        async with serving(_kept(dispatch, hand) for hand in hands):
+            yield Hands(dispatch, slots)
+    finally:
+        for hand in hands:
+            await hand.stop()
+
+
+async def _kept(dispatch: Dispatch, hand: Hand) -> None:
+    """Let a hand serve that begins anew when it is lost."""
+    while True:
+        try:
+            await dispatch.serve(hand)
+        except HandLostError as error:
+            log.warning("a worker died", reason=str(error))
 
 
 def shared_out(cpus: list[int], slots: int) -> list[list[int]]:
@@ -110,22 +91,23 @@ def shared_out(cpus: list[int], slots: int) -> list[list[int]]:
 class _Process:
     """One process, started when it is needed."""
 
+    steps, alive = STEPS, True
+
     def __init__(self, config: PipelineConfig, cpus: list[int]) -> None:
         settings = {"config": config.model_dump(mode="json"), "cpus": cpus}
         self._settings = json.dumps(settings).encode() + b"\n"
         self._process: asyncio.subprocess.Process | None = None
 
-    async def do(self, order: Order, tell: Callable[[int], None]) -> Answer:
-        for attempt in range(TRIES):
-            try:
-                return await self._asked(order, tell)
-            except (OSError, EOFError, ValueError) as error:
-                log.warning("a worker died", attempt=attempt + 1, reason=str(error))
-                await self.stop()
-            except BaseException:
-                await self.stop()
-                raise
-        raise PipelineError(f"{TRIES} workers died over one piece of the clip")
+    async def do(self, place: Place, task: Task, tell: Callable[[int], None]) -> None:
+        try:
+            answer = await self._asked(Order.of(place, task), tell)
+        except (OSError, EOFError, ValueError) as error:
+            await self.stop()
+            raise HandLostError(str(error)) from error
+        except BaseException:
+            await self.stop()
+            raise
+        answer.raised()
 
     async def stop(self) -> None:
         """Kill it, if it runs, and wait for its end."""

@@ -9,7 +9,7 @@ import asyncio
 import base64
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,14 @@ CLIPS = 4
 _BLAMED = {"encoder": HardwareEncoderError, "decoder": HardwareDecoderError}
 
 
+class Place(NamedTuple):
+    """What must be reached to work on a clip: the source, its pieces, the plan's name there."""
+
+    source: Path
+    store: Store
+    plan: str
+
+
 class Order(BaseModel):
     """Do a task of a clip.
 
@@ -50,8 +58,8 @@ class Order(BaseModel):
     task: str
 
     @classmethod
-    def of(cls, work: tuple[WirePath, Store, str], task: Task) -> Self:
-        source, store, plan = work
+    def of(cls, place: Place, task: Task) -> Self:
+        source, store, plan = place
         packed = base64.b64encode(dumped(task)).decode()
         return cls(source=source, store=store.folder, plan=plan, task=packed)
 

@@ -1,19 +1,20 @@
-"""What is to be done next for a clip in pieces, from what is done. Opens no media file."""
+"""What is to be done for each piece of a clip, from what is done. Opens no media file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline import __version__
+from sorawm_pipeline import __version__, scheduling
 from sorawm_pipeline.job import ClipJob
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.report import PartReport
+from sorawm_pipeline.scheduling import Step
 from sorawm_pipeline.segments.pieces import (
     FindTask,
     Found,
@@ -28,11 +29,16 @@ from sorawm_pipeline.segments.store import FORMS, QUALITY, Store, key_of
 from sorawm_pipeline.snapshot import dumped
 from sorawm_pipeline.vision.runs import Runs
 
-AHEAD = 2
-"""Pieces that finding may be ahead of restoring, beside one for each that is restored at once."""
-
 LOOKED_ON = 240
 """Frames behind a piece that finding may read before it stops."""
+
+
+class _Extent(NamedTuple):
+    """From which frames a piece is restored, which groups it is, and which of these changed."""
+
+    area: Around
+    groups: tuple[int, int] | None
+    changed: frozenset[int]
 
 
 class Row:
@@ -54,14 +60,11 @@ class Row:
         pieces: list[Piece],
         store: Store,
         reach: Reach,
-        restorers: int,
     ) -> None:
         self._job = job
         self._plan = plan
         self._store = store
         self._reach = reach
-        self._restorers = restorers
-        self._restoring = 0
         self.pieces = pieces
         self.runs = Runs()
         self.found = self.restored = self.reused = 0
@@ -69,9 +72,7 @@ class Row:
         self._finds: list[str] = []
         self._bounds: list[tuple[int, int]] = []
         self._next_frame = 0
-        self._finding = False
-        self._given = 0
-        self._prepared: RestoreTask | None = None
+        self._extents: list[_Extent] = []
         self._restored: dict[int, str] = {}
         self._reports: dict[str, PartReport] = {}
         self._base = key_of(_versions(), _source_of_finds(job))
@@ -82,8 +83,9 @@ class Row:
         )
 
     @property
-    def done(self) -> bool:
-        return len(self._restored) == len(self.pieces)
+    def restorable(self) -> int:
+        """As many pieces, from the first on, can be restored from what is found."""
+        return len(self._extents)
 
     @property
     def frames(self) -> int:
@@ -102,20 +104,16 @@ class Row:
             total = total.with_part(self._reports[name])
         return total
 
-    def next(self) -> Task | None:
-        """A task that may be begun now; None if all that is left waits for those under way.
+    def begin(self, what: scheduling.Task) -> Task | None:
+        """The task that the policy has chosen; None if an earlier run has done it. Blocks."""
+        task = self._find_task() if what.step is Step.FIND else self._restore_task(what.piece)
+        if not self._take(task):
+            return task
+        self.reused += 1
+        return None
 
-        What was done before is taken as done on the way.
-        """
-        while True:
-            task = self._next()
-            if task is None or not self._take(task):
-                self._finding |= isinstance(task, FindTask)
-                return task
-            self.reused += 1
-
-    def finished(self, task: Task) -> None:
-        """Take what a task has stored.
+    def finish(self, task: Task) -> None:
+        """Take what a task has stored. Blocks.
 
         Raises:
             Unfit: it has stored nothing that can be read.
@@ -127,21 +125,6 @@ class Row:
         else:
             self.restored += 1
 
-    def _next(self) -> Task | None:
-        restore = self._to_restore()
-        may_find = len(self._finds) < len(self.pieces) and not self._finding
-        ahead = len(self._finds) - self._given
-        if restore is not None and (not may_find or ahead > self._restorers):
-            self._given += 1
-            self._restoring += 1
-            self._prepared = None
-            return restore
-        needed = restore is None and not self._restoring
-        if may_find and (needed or ahead < self._restorers + AHEAD):
-            self._finding = True
-            return self._find_task()
-        return None
-
     def _find_task(self) -> FindTask:
         piece, timeline = self.pieces[len(self._finds)], self._plan.timeline
         last = piece.number == len(self.pieces) - 1
@@ -151,21 +134,29 @@ class Row:
         name = f"find-{self._base[:8]}-{key}"
         return FindTask(name, piece, self._next_frame, after, last)
 
-    def _to_restore(self) -> RestoreTask | None:
-        """The next piece, if it may be restored now; its finds are read once, not at each call."""
-        if self._given == len(self.pieces) or self._restoring >= self._restorers:
-            return None
-        self._prepared = self._prepared or self._restore_task()
-        return self._prepared
-
-    def _restore_task(self) -> RestoreTask | None:
-        piece, gops, timeline = (
-            self.pieces[self._given],
-            self._plan.settings.gops,
-            self._plan.timeline,
+    def _restore_task(self, number: int) -> RestoreTask:
+        piece, extent, timeline = self.pieces[number], self._extents[number], self._plan.timeline
+        area = extent.area
+        finds = tuple(
+            name
+            for name, (begin, stop) in zip(self._finds, self._bounds, strict=True)
+            if begin < area.end and area.first < stop
         )
+        key = key_of(
+            self._restore_base,
+            [piece.first, piece.end, area.first, area.end, area.behind],
+            [extent.groups, sorted(extent.changed)],
+            timeline.sums_of(min(area.first, piece.first), max(area.end, piece.end)).tobytes(),
+            self._digest(area, finds),
+        )
+        name = f"piece-{self._restore_base[:8]}-{key}"
+        return RestoreTask(name, piece, area, finds, extent.groups, extent.changed)
+
+    def _extent(self, piece: Piece) -> _Extent | None:
+        """From what a piece is restored; None: too little is found yet."""
         if len(self._marked) < piece.end:
             return None
+        gops, timeline = self._plan.settings.gops, self._plan.timeline
         first, end = piece.first, piece.end
         marked = self._marked if self._job.removes else np.zeros_like(self._marked)
         groups, changed = None, frozenset[int]()
@@ -180,22 +171,7 @@ class Row:
         area: Around | None = Around(first, end)
         if first < end:
             area = around(marked, first, end, len(timeline), self._reach)
-        if area is None:
-            return None
-        finds = tuple(
-            name
-            for name, (begin, stop) in zip(self._finds, self._bounds, strict=True)
-            if begin < area.end and area.first < stop
-        )
-        key = key_of(
-            self._restore_base,
-            [piece.first, piece.end, area.first, area.end, area.behind],
-            [groups, sorted(changed)],
-            timeline.sums_of(min(area.first, piece.first), max(area.end, piece.end)).tobytes(),
-            self._digest(area, finds),
-        )
-        name = f"piece-{self._restore_base[:8]}-{key}"
-        return RestoreTask(name, piece, area, finds, groups, changed)
+        return None if area is None else _Extent(area, groups, changed)
 
     def _digest(self, area: Around, finds: Iterable[str]) -> bytes:
         """What was found in the frames around a piece, whoever found it."""
@@ -211,14 +187,12 @@ class Row:
     def _take(self, task: Task) -> bool:
         what: Any = self._store.get(task.name)
         if isinstance(task, FindTask):
-            self._finding = False
             if not isinstance(what, Found):
                 return False
             self._take_found(task, what)
         else:
             if not isinstance(what, Restored):
                 return False
-            self._restoring -= 1
             self._restored[task.piece.number] = task.name
             if task.groups is not None:
                 self.copied_groups += task.groups[1] - task.groups[0] - len(task.changed)
@@ -234,6 +208,10 @@ class Row:
         self._finds.append(task.name)
         self._bounds.append((found.first, found.first + len(found.marks)))
         self._next_frame = found.next_frame
+        for piece in self.pieces[len(self._extents) :]:
+            if (extent := self._extent(piece)) is None:
+                break
+            self._extents.append(extent)
 
 
 def _versions() -> dict[str, Any]:
