@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,13 @@ import pytest
 from sorawm_pipeline import Pipeline, PipelineConfig, cluster
 from sorawm_pipeline.cluster import connected
 from sorawm_pipeline.errors import ConfigError, DeviceError
+from sorawm_pipeline.service.jobs import JobState
+from sorawm_pipeline.service.ledger import Ledger
+from sorawm_pipeline.service.worker import PROGRAM
 from tests.clips import Clip, pictures
 from tests.segments.test_hands import two
 from tests.segments.test_pieces import CLIP, FRAMES, jumping
+from tests.service.conftest import House, house
 
 ray: Any = pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = [
@@ -28,6 +33,7 @@ pytestmark = [
 ]
 
 STORE_BYTES = 80 << 20
+__all__ = ["house"]  # a fixture
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +147,33 @@ async def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
 async def test_without_an_address_there_is_no_cluster() -> None:
     async with connected(on(None)) as hands:
         assert hands is None
+
+
+async def test_a_daemon_has_its_clips_done_on_the_cluster(
+    nodes: Any, house: House, tmp_path: Path
+) -> None:
+    source = CLIP.write(tmp_path / "in.mkv")
+    whole = two(pieces={"length_s": 0})
+    await Pipeline(whole).process(source, tmp_path / "one.mkv")
+    wanted = on(nodes.address).model_dump(mode="json", exclude_unset=True)
+    async with house.daemon(program=PROGRAM, workers=2, patience_s=120, more=wanted):
+        (house.inbox / "in.mkv").hardlink_to(source)
+        ended = await house.ended("in.mkv")
+    assert ended.state is JobState.DONE
+    with Ledger(house.folder / "ledger.sqlite3") as ledger:
+        job = ledger.job(ended.id)
+    assert job is not None
+    pieces = json.loads(job.report or "{}")["pieces"]
+    assert (pieces["pieces"], pieces["restored"]) == (5, 5)
+    assert same_pictures(tmp_path / "one.mkv", house.outbox / "in.mkv")
+
+
+async def test_a_daemon_whose_cluster_is_away_waits_and_says_why(house: House) -> None:
+    wanted = on("127.0.0.1:1").model_dump(mode="json", exclude_unset=True)
+    async with house.daemon(program=PROGRAM, workers=1, more=wanted) as daemon:
+        CLIP.write(house.inbox / "in.mkv")
+        while not daemon.status().paused:
+            await house.turn()
+        (reason,) = daemon.status().paused.values()
+        assert "127.0.0.1:1 cannot be reached" in reason
+    assert [job.state for job in house.jobs()] == [JobState.WAITING]

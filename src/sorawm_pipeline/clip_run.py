@@ -36,6 +36,7 @@ from sorawm_pipeline.report import (
 )
 from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.scouting import ScoutWalk, may_scout
+from sorawm_pipeline.segments.dispatch import Dispatch
 from sorawm_pipeline.segments.hands import Hands
 from sorawm_pipeline.segments.orders import Place
 from sorawm_pipeline.segments.pieces import PieceWork
@@ -79,7 +80,11 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class ClipRun:
-    """One clip on its way: awaits its job's blocking parts and its corridor, and measures."""
+    """One clip on its way: awaits its job's blocking parts and its corridor, and measures.
+
+    Attributes:
+        own: gives the pieces of the clip to this process, where others may help; else None.
+    """
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class ClipRun:
         self._config = config
         self._source = source
         self._on_progress = on_progress
+        self.own: Dispatch | None = None
         self._hands: Hands | None = None
         self._job = ClipJob(config, source)
         self._started = time.perf_counter()
@@ -295,7 +301,11 @@ class ClipRun:
                     await self._walk_row(walked(self._hands.dispatch, *rest))
                     return
                 async with alone(PieceWork(self._job, plan, store), warm) as (own, corridors):
-                    await self._walk_row(walked(own, *rest, corridors))
+                    self.own = own
+                    try:
+                        await self._walk_row(walked(own, *rest, corridors))
+                    finally:
+                        self.own = None
 
     async def _walk_row(self, walk: PiecesWalk) -> None:
         self._walk = walk

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import ConfigError, DeviceError
+from sorawm_pipeline.hardware.cores import claim_cores
 from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.scheduling import STEPS, Limits
 from sorawm_pipeline.segments.dispatch import Dispatch, HandLostError, serving
@@ -46,10 +47,17 @@ def _in_group(name: str) -> Callable[[Method], Method]:
 
 
 class _Remote:
-    """Lives in an actor: the same `Doer` as everywhere."""
+    """Lives in an actor: the same `Doer` as everywhere.
 
-    def __init__(self, config: str) -> None:
+    Args:
+        config: of the pipeline, as JSON.
+        cores: that it keeps to; 0: all.
+    """
+
+    def __init__(self, config: str, cores: int) -> None:
         self._consumed = 0
+        if cores:
+            claim_cores(cores)
         self._doer = Doer(PipelineConfig.model_validate(json.loads(config)), self._count)
 
     def _count(self, frames: int) -> None:
@@ -96,10 +104,10 @@ class _Actor:
             done.cancel()
 
 
-async def _kept(ray: Any, actor_class: Any, config: str, dispatch: Dispatch) -> None:
+async def _kept(ray: Any, begin: Callable[[], Any], dispatch: Dispatch) -> None:
     """Let an actor serve, and another one, wherever and whenever there is room, when it is lost."""
     while True:
-        actor = actor_class.remote(config)
+        actor = begin()
         try:
             await actor.consumed.remote()  # answered once it has started
             await dispatch.serve(_Actor(ray, actor))
@@ -113,13 +121,13 @@ async def _kept(ray: Any, actor_class: Any, config: str, dispatch: Dispatch) -> 
 
 
 @asynccontextmanager
-async def _actors(ray: Any, config: PipelineConfig) -> AsyncIterator[Hands]:
+async def _actors(ray: Any, config: PipelineConfig, sharers: int) -> AsyncIterator[Hands]:
     wanted, resources = config.cluster, ray.cluster_resources()
     gpus = wanted.gpus if resources.get("GPU") and config.device != "cpu" else 0.0
     kind, share = ("GPU", gpus) if gpus else ("CPU", wanted.cpus or 1.0)
     fits = int(resources.get(kind, 0) / share + 1e-9)
-    slots = min(fits, wanted.slots or fits)
-    if slots < 1:
+    slots = max(1, min(fits, wanted.slots or fits) // sharers)
+    if fits < 1:
         raise ConfigError(
             f"the cluster has {resources.get(kind, 0):g} {kind}s, which is not one slot of "
             f"{share:g}; lower cluster.{kind.lower()}s or add machines"
@@ -132,14 +140,19 @@ async def _actors(ray: Any, config: PipelineConfig) -> AsyncIterator[Hands]:
     told = json.dumps(config.model_dump(mode="json"))
     # One clip alone may have all slots.
     dispatch = Dispatch(Limits(window=max(Limits().window, 2 * slots), tries=TRIES, losses=TRIES))
-    keepers = (_kept(ray, actor_class, told, dispatch) for _ in range(slots))
+    cores = 0 if gpus else round(wanted.cpus)
+    keepers = (_kept(ray, lambda: actor_class.remote(told, cores), dispatch) for _ in range(slots))
     async with serving(keepers):
         yield Hands(dispatch, slots, every_clip=True)
 
 
 @asynccontextmanager
-async def connected(config: PipelineConfig) -> AsyncIterator[Hands | None]:
+async def connected(config: PipelineConfig, sharers: int = 1) -> AsyncIterator[Hands | None]:
     """Hands on the configured cluster; None where none is configured.
+
+    Args:
+        config: of the pipeline.
+        sharers: programs that share its slots evenly, this one among them.
 
     Raises:
         ConfigError: Ray is not installed, or the address is none.
@@ -166,7 +179,7 @@ async def connected(config: PipelineConfig) -> AsyncIterator[Hands | None]:
     except (ray.exceptions.RayError, ConnectionError, ValueError, RuntimeError) as error:
         raise DeviceError(f"the cluster at {address} cannot be reached: {_line(error)}") from error
     try:
-        async with _actors(ray, config) as hands:
+        async with _actors(ray, config, sharers) as hands:
             yield hands
     finally:
         ray.shutdown()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,9 @@ from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.readings import Reading
 from sorawm_pipeline.report import ClipReport, DetectReport
-from sorawm_pipeline.segments.dispatch import RESTED
+from sorawm_pipeline.segments.dispatch import RESTED, Hand
 from sorawm_pipeline.segments.hands import Hands, processes
+from sorawm_pipeline.segments.orders import Answer, Order, PieceDoer
 from sorawm_pipeline.warm import WarmDetectors
 
 __all__ = ["RESTED", "Pipeline"]
@@ -41,6 +42,7 @@ class Pipeline:
         self._running: set[asyncio.Task[ClipReport | PipelineError]] = set()
         self._stack = AsyncExitStack()
         self._runs: WeakSet[ClipRun] = WeakSet()
+        self._pieces = PieceDoer(self.config)
 
     @classmethod
     def from_yaml(cls, path: Path | str, overrides: Sequence[str] = ()) -> Self:
@@ -175,6 +177,31 @@ class Pipeline:
         """
         for run in self._runs:
             run.rest()
+
+    async def helped_by(self, hand: Hand) -> None:
+        """Let a hand do pieces of a clip that this process does in pieces, until that is done.
+
+        Returns at once if there is none. May be cancelled at any time; what the hand was at is
+        done by others.
+
+        Raises:
+            HandLostError: it was lost.
+        """
+        for run in list(self._runs):
+            if run.own is not None:
+                await run.own.serve(hand)
+                return
+
+    async def do_piece(self, order: Order, tell: Callable[[int], None]) -> Answer:
+        """Do a piece of a clip that another process cleans; needs `async with Pipeline(...)`.
+
+        Args:
+            order: names source, store and task.
+            tell: called with the frames that are done.
+        """
+        if self._detectors is None:
+            raise RuntimeError("do_piece() needs `async with Pipeline(...) as pipeline:`")
+        return await self._pieces.do(order, self._detectors, tell)
 
     def readings(self) -> list[Reading]:
         """How each clip that is not finished is doing now; call it on the event loop."""

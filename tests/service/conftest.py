@@ -37,19 +37,24 @@ class House:
         self.seen: list[Event] = []
 
     def config(self, **service: Any) -> PipelineConfig:
-        source = service.pop("input", {})
+        source, more = service.pop("input", {}), service.pop("more", {})
         chosen = {"ledger": self.folder / "ledger.sqlite3", "backoff_s": 0.01, "min_free": 0}
         data = {
             "device": "cpu",
             "input": {"watch": self.inbox, "settle_s": 0.0, "patience_s": 0.0, **source},
             "output": {"folder": self.outbox},
             "service": chosen | service,
+            **more,
         }
         return PipelineConfig.model_validate(data)
 
     @asynccontextmanager
     async def daemon(
-        self, *, program: tuple[str, ...] | None = None, **service: Any
+        self,
+        *,
+        program: tuple[str, ...] | None = None,
+        patience_s: float = PATIENCE_S,
+        **service: Any,
     ) -> AsyncIterator[Daemon]:
         """A running daemon; stopped at once when left."""
         program = program or (sys.executable, "-S", str(STUB), str(self.folder))
@@ -62,7 +67,7 @@ class House:
                 async for event in events:
                     self.seen.append(event)
 
-        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(patience_s), asyncio.TaskGroup() as group:
             group.create_task(listen())
             await ready.wait()
             running = group.create_task(daemon.run())

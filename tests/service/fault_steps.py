@@ -33,6 +33,7 @@ from sorawm_pipeline.service.events import EventHub
 from sorawm_pipeline.service.jobs import Failure, Job, JobState
 from sorawm_pipeline.service.ledger import Ledger
 from sorawm_pipeline.service.ledger_thread import LedgerThread
+from sorawm_pipeline.service.loans import Loans
 from sorawm_pipeline.service.names import reason_file, staging_folder
 from sorawm_pipeline.service.room import Room
 from sorawm_pipeline.service.shared import Shared
@@ -66,7 +67,7 @@ async def work(folder: Path, reasons: set[str]) -> None:
     """What a daemon does from its start to the end of the jobs, the worker's part included."""
     ledger = LedgerThread(folder / "ledger.sqlite3")
     gate = Gate(lambda reason: reasons.add(reason or ""))
-    shared = Shared(Books(ledger, gate), gate, Room(gate), Bell(), EventHub(), clock=time.time)
+    shared = Shared(Books(ledger, gate), gate, Room(gate), Bell(), EventHub(), Loans(), time.time)
     config = PipelineConfig(input=InputConfig(watch=folder / "in"))
     endings = Endings(config, folder / "in", shared, lambda: False)
     keep = shared.books.keep

@@ -12,6 +12,7 @@ A clip is a text file: `film` and anything behind it. Its first words may be:
     film fail KIND    fails with that kind
     film slow         goes on, with progress, until it is cancelled
     film pieces       goes on in pieces until it is told to rest; when it finds a piece, it is done
+    film share WORD   gives a worker that is lent to it three pieces of that kind, and is done
     film wait NAME    until a file of that name is beside it
     film leave        publishes, but beside its output leaves a sidecar
     film long         a line without end
@@ -89,6 +90,61 @@ def inspect(path: Path, last: bool) -> None:
     say("inspected", verdict="broken", opens=opens, failure=failure, **told)
 
 
+def piece(line: Line, kind: str) -> None:
+    """A piece of another worker's clip: `well`, `slow` (until cancelled), or `crash`."""
+    if kind == "crash":
+        os.abort()
+    while kind == "slow":
+        request = line.next(0.05)
+        if request is not None and request["kind"] == "cancel":
+            log("piece cancelled")
+            say("piece_done", answer=None)
+            return
+    say("piece_done", answer='{"outcome": "done"}')
+
+
+def share(line: Line, kind: str, store: Path) -> bool:
+    """Have pieces done by who is lent; False: it was cancelled.
+
+    `endless` are given until the hand is recalled, `foreign` lie elsewhere, after `fatal` it dies.
+    """
+    frames, given, hand, back = 0, 0, None, False
+    place = "/etc" if kind == "foreign" else str(store)
+    task = {"endless": "well", "fatal": "slow", "foreign": "well"}.get(kind, kind)
+    while True:
+        progress(frames, in_pieces=True)
+        frames += 1
+        request = line.next(0.05)
+        match request and request["kind"]:
+            case "lend" if request is not None and hand is None:
+                hand = request["hand"]
+                say("give", hand=hand, store=place, plan="plan", task=task)
+                if kind == "fatal":
+                    time.sleep(0.2)
+                    os.abort()
+            case "lend" if request is not None:
+                say("back", hand=request["hand"])
+            case "recall":
+                log("recall")
+                back = True
+            case "given" if request is not None:
+                log("given", request["answer"])
+                given += 1
+                if back or request["answer"] is None or (given == 3 and kind != "endless"):
+                    say("back", hand=hand)
+                    if kind != "endless":
+                        return True
+                else:
+                    say("give", hand=hand, store=place, plan="plan", task=task)
+            case "cancel" if kind == "slow":
+                say("stop", hand=hand)
+                while line.next() != {"kind": "given", "hand": hand, "answer": None}:
+                    pass
+                return False
+            case "cancel":
+                return False
+
+
 class Line:
     """Requests on stdin."""
 
@@ -163,6 +219,9 @@ def clean(line: Line, source: Path, output: Path) -> None:
                         log(request["kind"])
                         say("cleaned", outcome="cancelled")
                         return
+        case ["share", kind, *_] if not share(line, kind, output.parent / ".sorawm-pieces"):
+            say("cleaned", outcome="cancelled")
+            return
         case ["leave", *_]:
             output.with_name(output.name + ".xmp").write_text("edited")
     half.write_bytes(b"cleaned " + source.read_bytes())
@@ -181,12 +240,17 @@ def main() -> None:
     while True:
         request = line.next()
         assert request is not None
-        if request["kind"] in ("cancel", "rest"):
+        if request["kind"] in ("cancel", "rest", "recall", "given"):
+            continue
+        if request["kind"] == "lend":
+            say("back", hand=request["hand"])
             continue
         source = Path(os.fsdecode(unquote_to_bytes(str(request["source"]))))
         log(request["kind"], ascii(source.name))
         if request["kind"] == "inspect":
             inspect(source, bool(request["last"]))
+        elif request["kind"] == "piece":
+            piece(line, str(request["task"]))
         else:
             clean(line, source, Path(os.fsdecode(unquote_to_bytes(str(request["output"])))))
 

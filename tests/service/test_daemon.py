@@ -455,7 +455,7 @@ async def test_a_stop_lets_a_long_clip_rest_and_the_next_daemon_goes_on(house: H
     assert done.state is JobState.DONE
 
 
-def test_a_cluster_is_refused(house: House) -> None:
+def test_a_cluster_that_ends_with_its_workers_is_refused(house: House) -> None:
     config = house.config().model_copy(update={"cluster": ClusterConfig(address="local")})
-    with pytest.raises(ConfigError, match="uses no cluster"):
+    with pytest.raises(ConfigError, match="start Ray and give its address"):
         Daemon(config)

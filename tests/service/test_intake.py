@@ -21,6 +21,7 @@ from sorawm_pipeline.service.events import EventHub
 from sorawm_pipeline.service.intake import Intake
 from sorawm_pipeline.service.jobs import Job, JobState
 from sorawm_pipeline.service.ledger_thread import LedgerThread
+from sorawm_pipeline.service.loans import Loans
 from sorawm_pipeline.service.names import reason_file
 from sorawm_pipeline.service.room import Room
 from sorawm_pipeline.service.scan import Scope
@@ -79,7 +80,9 @@ class World:
         gate = Gate(lambda _: None)
         self.bell = Bell()
         books = Books(self.ledger, gate)
-        shared = Shared(books, gate, Room(gate), self.bell, EventHub(), clock=lambda: self.now)
+        shared = Shared(
+            *(books, gate, Room(gate), self.bell, EventHub(), Loans()), clock=lambda: self.now
+        )
         endings = Endings(self.config, self.root, shared, lambda: False)
         scope = Scope.of(self.root, folder / "out", self.config.input.ignore, moves=False)
         inspector: Any = self.eyes

@@ -171,6 +171,12 @@ class Dispatch:
         self._clock = clock
         self._clips: dict[int, PiecedClip] = {}
         self._changed = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """No clip will come any more: let all hands go."""
+        self._closed = True
+        self._ring()
 
     async def clean(self, clip: PiecedClip) -> None:
         """Have all pieces of a clip done. When cancelled, no hand is at one of them.
@@ -204,14 +210,15 @@ class Dispatch:
                 self._look_if_it_rests(clip)
 
     async def serve(self, hand: Hand) -> None:
-        """Let a hand do what there is to be done, while it lives; what it was at goes to others.
+        """Let a hand do what there is to be done, until it or this ends.
+
+        When it is cancelled or lost, what it was at goes to others.
 
         Raises:
             HandLostError: it was lost.
         """
         try:
-            while hand.alive:
-                work = await self._next(hand)
+            while (work := await self._next(hand)) is not None:
                 clip = self._clips[work.ticket]
                 try:
                     how = await self._done(clip, work, hand)
@@ -225,8 +232,8 @@ class Dispatch:
 
     # what they are made of
 
-    async def _next(self, hand: Hand) -> Assignment:
-        while True:
+    async def _next(self, hand: Hand) -> Assignment | None:
+        while hand.alive and not self._closed:
             changed, now = self._changed, self._clock()
             work = self._scheduler.next_for(hand, now, hand.steps)
             if work is not None:
@@ -235,6 +242,7 @@ class Dispatch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if wake is None else wake - now):
                     await changed.wait()
+        return None
 
     async def _done(self, clip: PiecedClip, work: Assignment, hand: Hand) -> bool | Exception:
         """As `PiecedClip.done`; it may be cancelled alone, when nobody needs it any more."""

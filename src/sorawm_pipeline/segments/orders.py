@@ -117,43 +117,37 @@ class Answer(BaseModel):
             raise cls(self.message, kind=self.kind, stage=self.stage)
 
 
-class Doer:
-    """Does orders, one at a time, with models that stay warm. Used by one thread.
+class PieceDoer:
+    """Does orders, one at a time, and remembers their clips.
 
     Args:
         config: of the pipeline that gives the orders.
-        on_consumed: called with the frames that have come out of the corridor at work.
     """
 
-    def __init__(
-        self, config: PipelineConfig, on_consumed: Callable[[int], None] = lambda _: None
-    ) -> None:
+    def __init__(self, config: PipelineConfig) -> None:
         self._config = config
-        self._tell = on_consumed
-        self._runner = asyncio.Runner()
-        self._detectors = WarmDetectors(config, keep=True)
         self._works: dict[tuple[Path, Path, str], PieceWork] = {}
 
-    def do(self, order: Order) -> Answer:
-        """Whatever goes wrong is in the answer."""
-        try:
-            self._runner.run(self._done(order))
-        except Exception as error:  # what is not foreseen is told too
-            return Answer.of(error)
-        return Answer(outcome="done")
+    async def do(
+        self, order: Order, detectors: WarmDetectors, tell: Callable[[int], None]
+    ) -> Answer:
+        """Whatever goes wrong is in the answer.
 
-    def close(self) -> None:
-        self._runner.run(self._detectors.close())
-        self._runner.close()
-
-    async def _done(self, order: Order) -> None:
+        Args:
+            order: what to do.
+            detectors: to borrow one from.
+            tell: called with the frames that have come out of the corridor at work.
+        """
         thread = OwnerThread("piece")
         try:
-            work = await thread.call(self._work, order)
-            async with self._detectors.borrow() as warm:
-                await work.do(order.unpacked(), warm, thread, Watch(self._tell))
+            work = await thread.call(lambda: self._work(order))
+            async with detectors.borrow() as warm:
+                await work.do(order.unpacked(), warm, thread, Watch(tell))
+        except Exception as error:  # what is not foreseen is told too
+            return Answer.of(error)
         finally:
             await thread.stop()
+        return Answer(outcome="done")
 
     def _work(self, order: Order) -> PieceWork:
         clip = order.source, order.store, order.plan
@@ -166,3 +160,26 @@ class Doer:
                 self._works.pop(next(iter(self._works)))
             self._works[clip] = PieceWork.for_plan(self._config, order.source, plan, store)
         return self._works[clip]
+
+
+class Doer:
+    """A `PieceDoer` for a program without an event loop, with models that stay warm.
+
+    Args:
+        config: of the pipeline that gives the orders.
+        tell: called with the frames that have come out of the corridor at work.
+    """
+
+    def __init__(self, config: PipelineConfig, tell: Callable[[int], None]) -> None:
+        self._tell = tell
+        self._runner = asyncio.Runner()
+        self._detectors = WarmDetectors(config, keep=True)
+        self._doer = PieceDoer(config)
+
+    def do(self, order: Order) -> Answer:
+        """Whatever goes wrong is in the answer."""
+        return self._runner.run(self._doer.do(order, self._detectors, self._tell))
+
+    def close(self) -> None:
+        self._runner.run(self._detectors.close())
+        self._runner.close()

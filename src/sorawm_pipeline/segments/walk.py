@@ -70,6 +70,7 @@ async def alone(work: PieceWork, warm: WarmDetector) -> AsyncIterator[tuple[Disp
         async with serving(dispatch.serve(hand) for hand in (finder, restorer)):
             yield dispatch, lambda: restorer.watch.corridor or finder.watch.corridor
     finally:
+        dispatch.close()  # for those who help
         await finder.close()
         await restorer.close()
 

@@ -53,11 +53,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.POINTER(_Instruction)))
 
 
-def confine(address_space: int | None) -> tuple[str, ...]:
+def confine(address_space: int | None, *, internet: bool = False) -> tuple[str, ...]:
     """Set every limit; returns the names of those that hold. Call it before threads start.
 
     Args:
-        address_space: bytes, or None for no limit; CUDA reserves far more than it uses.
+        address_space: bytes, or None for no limit.
+        internet: whether it must reach other machines.
     """
     held = []
     if _limit(resource.RLIMIT_CORE, 0):
@@ -76,7 +77,7 @@ def confine(address_space: int | None) -> tuple[str, ...]:
             held.append("no powers of root's but to open files")
         if _control(_SET_NO_NEW_PRIVS, 1):
             held.append("no new privileges")
-            if _deny_internet():
+            if not internet and _deny_internet():
                 held.append("no internet sockets")
     return tuple(held)
 

@@ -33,6 +33,7 @@ from sorawm_pipeline.service.inspector import Inspector
 from sorawm_pipeline.service.intake import Intake
 from sorawm_pipeline.service.jobs import Fingerprint, Job, JobState, Source
 from sorawm_pipeline.service.ledger_thread import LedgerThread
+from sorawm_pipeline.service.loans import Loans
 from sorawm_pipeline.service.lock import alone
 from sorawm_pipeline.service.notify import Notifier
 from sorawm_pipeline.service.room import Room
@@ -61,13 +62,17 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SlotStatus:
-    """A slot: its worker's process id, or None, and its job with the newest progress, or None."""
+    """A slot: its worker's process id, or None, and its job with the newest progress, or None.
+
+    `helps` is the job of another slot of which it does pieces, having none of its own.
+    """
 
     slot: int
     device: str
     pid: int | None
     job: int | None
     progress: wire.WorkProgress | None
+    helps: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class Daemon:
 
     Raises:
         ConfigError: the watched folder and that of the results are in each other's way, or a
-            cluster is asked for.
+            cluster is asked for that ends with its workers.
     """
 
     def __init__(
@@ -121,9 +126,10 @@ class Daemon:
         program: tuple[str, ...] = PROGRAM,
         events: Events | None = None,
     ) -> None:
-        if config.cluster.address is not None:
+        if config.cluster.address == "local":
             raise ConfigError(
-                "cluster.address: the daemon uses no cluster in this version; `run` does"
+                'cluster.address: "local" begins and ends with one command; for a daemon, '
+                "start Ray and give its address"
             )
         self.config = config
         self.output = (output or config.output.folder).absolute()
@@ -198,7 +204,9 @@ class Daemon:
         config = self.config
         self._books = Books(self.ledger, self._gate)
         self._room = Room(self._gate)
-        shared = Shared(self._books, self._gate, self._room, self._bell, self._hub, clock=time.time)
+        shared = Shared(
+            self._books, self._gate, self._room, self._bell, self._hub, Loans(), clock=time.time
+        )
         root = self._scope.root if self._scope is not None else None
         self._endings = Endings(config, root, shared, lambda: self._stopping)
         self._inspector = Inspector(config, limits.inspector_bounds(config), self._program)
@@ -458,6 +466,7 @@ class Daemon:
                     slot.pid,
                     slot.job.id if slot.job is not None else None,
                     slot.progress,
+                    slot.helps,
                 )
                 for slot in self._slots
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.config import ClusterConfig, PipelineConfig
 from sorawm_pipeline.errors import DeviceError
 from sorawm_pipeline.service import wire
 from sorawm_pipeline.service.worker import PROGRAM, Bounds, WorkerProcess
@@ -68,7 +68,8 @@ class Inspector:
             self._worker = None
             await worker.stop()
         if self._worker is None:
-            config = self.config.model_copy(update={"device": "cpu"})
+            alone = {"device": "cpu", "cluster": ClusterConfig()}
+            config = self.config.model_copy(update=alone)
             try:
                 self._worker = await WorkerProcess.start(config, self.bounds, program=self._program)
             except OSError as error:

@@ -38,8 +38,9 @@ def devices(config: PipelineConfig) -> list[str]:
 
 def bounds(config: PipelineConfig) -> Bounds:
     """Of each worker."""
-    share = int(read_memory().total * SHARE) // len(devices(config))
-    return Bounds(config.service.memory or share, config.service.deadline_s)
+    workers = len(devices(config))
+    share = int(read_memory().total * SHARE) // workers
+    return Bounds(config.service.memory or share, config.service.deadline_s, workers)
 
 
 def inspector_bounds(config: PipelineConfig) -> Bounds:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sorawm_pipeline.service.books import Books
 from sorawm_pipeline.service.events import EventHub
+from sorawm_pipeline.service.loans import Loans
 from sorawm_pipeline.service.room import Room
 from sorawm_pipeline.service.signals import Bell, Gate
 
@@ -21,6 +22,7 @@ class Shared:
         room: closes it while a disk is full.
         bell: rings when a job may wait, and when the daemon is to stop.
         hub: told of everything that happens.
+        loans: long clips whose workers could do with hands.
         clock: seconds since the epoch.
     """
 
@@ -29,4 +31,5 @@ class Shared:
     room: Room
     bell: Bell
     hub: EventHub
+    loans: Loans
     clock: Callable[[], float]

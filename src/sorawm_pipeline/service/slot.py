@@ -17,6 +17,7 @@ from sorawm_pipeline.service.endings import Endings
 from sorawm_pipeline.service.events import JobChanged, JobProgress, WorkerChanged
 from sorawm_pipeline.service.jobs import Failure, Fingerprint, Job, JobState, Result
 from sorawm_pipeline.service.ledger import Ledger
+from sorawm_pipeline.service.loans import Borrower, Loan
 from sorawm_pipeline.service.names import staging_folder
 from sorawm_pipeline.service.scan import Scope, reached_without_links
 from sorawm_pipeline.service.shared import Shared
@@ -51,6 +52,7 @@ class Slot:
         progress: the newest of that job, or None.
         stopping: set it, and ring the bell, to end `run`.
         interrupted: whether a stop has ended an attempt.
+        helps: the job of another slot of which it does pieces, or None.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class Slot:
         self.progress: wire.WorkProgress | None = None
         self.stopping = False
         self.interrupted = False
+        self.helps: int | None = None
         self._scope = scope
         self._books, self._gate, self._room = shared.books, shared.gate, shared.room
         self._bell, self._hub, self._clock = shared.bell, shared.hub, shared.clock
+        self._loans = shared.loans
         self._endings = endings
         self._program = program
         self._worker: WorkerProcess | None = None
@@ -138,10 +142,15 @@ class Slot:
             job = await self._books.keep(partial(Ledger.claim, claim=claim, now=now))
             if job is not None:
                 return job
-            due = await self._books.keep(lambda ledger: ledger.next_due())
-            wait = None if due is None else max(0.05, due - self._clock())
-            await self._bell.wait(wait, after=rings)
+            if (borrower := self._loans.neediest) is not None and await self._help(borrower):
+                continue
+            await self._bell.wait(await self._until_due(), after=rings)
         return None
+
+    async def _until_due(self) -> float | None:
+        """Seconds until a job may be begun that none waits for before; None: nothing waits."""
+        due = await self._books.keep(lambda ledger: ledger.next_due())
+        return None if due is None else max(0.05, due - self._clock())
 
     async def _bell_or_gate(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -149,6 +158,57 @@ class Slot:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
+
+    # for others
+
+    async def _help(self, borrower: Borrower) -> bool:
+        """Do pieces of another slot's clip while there is nothing else; whether it did any."""
+        try:
+            worker = await self._ready()
+        except (DeviceError, ConfigError, OSError):
+            return False  # the next job of its own will tell why
+        self.helps = borrower.job.id
+        loan, done = borrower.lend(self.number), 0
+        log.info("helps", slot=self.number, job=self.helps)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._recall_in_time(loan))
+                while (order := await loan.next()) is not None:
+                    loan.answer(await self._piece(worker, order, loan))
+                    done += 1
+                watching.cancel()
+        finally:
+            loan.close()
+            self.helps = None
+        return done > 0
+
+    async def _recall_in_time(self, loan: Loan) -> None:
+        while not (self.stopping or self._gate.reasons):
+            rings = self._bell.rings
+            wait = await self._until_due()
+            if wait is not None and wait <= 0.05:
+                break
+            await self._bell.wait(wait, after=rings)
+        loan.recall()
+
+    async def _piece(self, worker: WorkerProcess, order: wire.Piece, loan: Loan) -> str | None:
+        """The answer of this slot's worker; None if it is lost, or the piece not needed."""
+        if not worker.alive:
+            return None
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self._asked(worker, order))
+            stopping = group.create_task(loan.stopped.wait())
+            await asyncio.wait([asking, stopping], return_when=asyncio.FIRST_COMPLETED)
+            asking.cancel()
+            stopping.cancel()
+        return None if asking.cancelled() else asking.result()
+
+    async def _asked(self, worker: WorkerProcess, order: wire.Piece) -> str | None:
+        try:
+            return (await worker.piece(order)).answer
+        except DeviceError as error:
+            await self._drop_worker(error.message)
+            return None
 
     # one attempt
 
@@ -189,15 +249,25 @@ class Slot:
         free = await self._desk.call(lambda: self._room.free(job.output.parent))
         most = max(1 << 20, free - space.least(self.config.service.min_free))
         staged = staging_folder(job) / job.output.name
+        borrower = Borrower(job, worker, most)
         try:
             return await worker.clean(
-                job.source.path, staged, most, lambda told: self._progressed(job, told)
+                job.source.path,
+                staged,
+                most,
+                lambda told: self._progressed(job, told, borrower),
+                borrower.hear,
             )
         except DeviceError as error:
             return error
+        finally:
+            self._loans.close(borrower)
 
-    def _progressed(self, job: Job, progress: wire.WorkProgress) -> None:
+    def _progressed(self, job: Job, progress: wire.WorkProgress, borrower: Borrower) -> None:
         self.progress = progress
+        here = self.config.cluster.address is None
+        if progress.in_pieces and here and self._loans.open(borrower):
+            self._bell.ring()  # who has nothing to do may help
         self._hub.tell(JobProgress(self.number, job.id, progress))
 
     async def look_at_room(self) -> None:

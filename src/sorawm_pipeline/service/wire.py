@@ -35,12 +35,20 @@ class Message(BaseModel):
 
 
 class Configure(Message):
-    """The first message: the configuration, and limits in bytes (None: none) and seconds."""
+    """The first message.
+
+    Attributes:
+        config: of the pipeline.
+        address_space: bytes; None: no limit.
+        cpu_s: seconds of computing without progress.
+        sharers: workers that share the cluster, if there is one.
+    """
 
     kind: Literal["configure"] = "configure"
     config: dict[str, Any]
     address_space: int | None
     cpu_s: float
+    sharers: int = 1
 
 
 class Clean(Message):
@@ -70,7 +78,40 @@ class Rest(Message):
     kind: Literal["rest"] = "rest"
 
 
-Request = Configure | Clean | Inspect | Cancel | Rest
+class Piece(Message):
+    """Do a piece of another worker's clip, as in `segments.orders.Order`."""
+
+    kind: Literal["piece"] = "piece"
+    source: WirePath
+    store: WirePath
+    plan: str
+    task: str
+    max_bytes: int
+
+
+class Lend(Message):
+    """Another worker may be given pieces of the clip in hand, under this number."""
+
+    kind: Literal["lend"] = "lend"
+    hand: int
+
+
+class Recall(Message):
+    """That one has something else to do, once it is done with its piece."""
+
+    kind: Literal["recall"] = "recall"
+    hand: int
+
+
+class Given(Message):
+    """How a piece ended: an `segments.orders.Answer`; None: its worker was lost."""
+
+    kind: Literal["given"] = "given"
+    hand: int
+    answer: str | None
+
+
+Request = Configure | Clean | Inspect | Cancel | Rest | Piece | Lend | Recall | Given
 REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 
 
@@ -193,5 +234,37 @@ class Inspected(Message):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")] = ""
 
 
-Answer = Ready | WorkProgress | Cleaned | Inspected
+class Give(Message):
+    """A piece for a lent worker: where the pieces are, the plan's name there, the task."""
+
+    kind: Literal["give"] = "give"
+    hand: int
+    store: WirePath
+    plan: str
+    task: str
+
+
+class Stop(Message):
+    """Nobody needs that piece any more; it is answered all the same."""
+
+    kind: Literal["stop"] = "stop"
+    hand: int
+
+
+class Back(Message):
+    """A lent worker gets no more pieces."""
+
+    kind: Literal["back"] = "back"
+    hand: int
+
+
+class PieceDone(Message):
+    """The end of a `Piece`, as in `Given`; None: it was cancelled."""
+
+    kind: Literal["piece_done"] = "piece_done"
+    answer: str | None
+
+
+ToHand = Give | Stop | Back
+Answer = Ready | WorkProgress | Cleaned | Inspected | Give | Stop | Back | PieceDone
 ANSWERS: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="kind")])

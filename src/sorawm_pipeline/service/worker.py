@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -27,7 +27,7 @@ ADDRESS_SPACE_MARGIN = 16 << 30
 """Libraries reserve far more addresses than they use memory."""
 
 PROGRAM = (sys.executable, "-m", "sorawm_pipeline.service.worker_main")
-A = TypeVar("A", wire.Cleaned, wire.Inspected)
+A = TypeVar("A", wire.Cleaned, wire.Inspected, wire.PieceDone)
 M = TypeVar("M", bound=wire.Message)
 log = get_logger(__name__)
 
@@ -39,10 +39,12 @@ class Bounds:
     Attributes:
         memory: bytes of its resident set.
         deadline_s: seconds without any progress.
+        sharers: workers that share the cluster, if there is one.
     """
 
     memory: int
     deadline_s: float
+    sharers: int = 1
 
 
 class WorkerProcess:
@@ -61,6 +63,7 @@ class WorkerProcess:
         self.pid = process.pid
         self.jobs = 0
         self._handle = _handle(process.pid)
+        self._to_hand: Callable[[wire.ToHand], None] = lambda _: None
 
     @classmethod
     async def start(
@@ -72,6 +75,12 @@ class WorkerProcess:
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
         """A process that is ready.
+
+        Args:
+            config: of the pipeline.
+            bounds: what it may take.
+            program: what to start.
+            clock: seconds that do not run backwards.
 
         Raises:
             ConfigError: with this configuration no clip can be cleaned.
@@ -85,14 +94,16 @@ class WorkerProcess:
             start_new_session=True,  # Ctrl-C is for the daemon, which tells its workers
             limit=wire.LINE_MAX,
         )
-        worker = cls(process, Bounds(bounds.memory, max(START_S, bounds.deadline_s)), clock)
+        worker = cls(process, replace(bounds, deadline_s=max(START_S, bounds.deadline_s)), clock)
         try:
-            on_cpu = config.device == "cpu"
-            worker._say(
+            # CUDA, and Ray for its shared memory, reserve far more addresses than they use.
+            bounded = config.device == "cpu" and config.cluster.address is None
+            worker.say(
                 wire.Configure(
                     config=config.model_dump(mode="json"),
-                    address_space=bounds.memory + ADDRESS_SPACE_MARGIN if on_cpu else None,
+                    address_space=bounds.memory + ADDRESS_SPACE_MARGIN if bounded else None,
                     cpu_s=bounds.deadline_s * (os.cpu_count() or 1),
+                    sharers=bounds.sharers,
                 )
             )
             ready = await worker._answer(wire.Ready, lambda _: None)
@@ -111,8 +122,9 @@ class WorkerProcess:
         output: Path,
         max_bytes: int,
         on_progress: Callable[[wire.WorkProgress], None],
+        to_hand: Callable[[wire.ToHand], None] = lambda _: None,
     ) -> wire.Cleaned:
-        """Have a clip cleaned into `output`.
+        """Have a clip cleaned into `output`; `to_hand` hears what is for those who help.
 
         Cancellation: the process is told to stop, and ended if it does not within STOP_S seconds;
         then CancelledError is raised.
@@ -121,13 +133,20 @@ class WorkerProcess:
             DeviceError: the process is lost.
         """
         self.jobs += 1
-        self._say(wire.Clean(source=source, output=output, max_bytes=max_bytes))
+        self.say(wire.Clean(source=source, output=output, max_bytes=max_bytes))
+        self._to_hand = to_hand
         return await self._answer_or_end(wire.Cleaned, on_progress)
+
+    async def piece(self, order: wire.Piece) -> wire.PieceDone:
+        """Have a piece of another worker's clip done; cancelled or lost as `clean`."""
+        self.jobs += 1
+        self.say(order)
+        return await self._answer_or_end(wire.PieceDone, lambda _: None)
 
     async def inspect(self, source: Path, *, last: bool) -> wire.Inspected:
         """Have a file looked at; cancelled or lost as `clean`."""
         self.jobs += 1
-        self._say(wire.Inspect(source=source, last=last))
+        self.say(wire.Inspect(source=source, last=last))
         return await self._answer_or_end(wire.Inspected, lambda _: None)
 
     def rss(self) -> int:
@@ -180,9 +199,10 @@ class WorkerProcess:
 
     def rest(self) -> None:
         """Have the clip in hand stop when the pieces at work are done; it is then `cancelled`."""
-        self._say(wire.Rest())
+        self.say(wire.Rest())
 
-    def _say(self, message: wire.Message) -> None:
+    def say(self, message: wire.Message) -> None:
+        """Tell it something that it does not answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(message.line())  # a dead one is noticed when it does not answer
 
@@ -199,7 +219,7 @@ class WorkerProcess:
             raise
 
     async def _cancel(self, kind: type[wire.Message]) -> None:
-        self._say(wire.Cancel())
+        self.say(wire.Cancel())
         try:
             async with asyncio.timeout(STOP_S):
                 await self._answer(kind, lambda _: None)
@@ -219,6 +239,8 @@ class WorkerProcess:
                 answer = self._understood(line)
                 if isinstance(answer, kind):
                     return answer
+                if isinstance(answer, wire.ToHand):
+                    self._to_hand(answer)
                 if isinstance(answer, wire.WorkProgress):
                     if answer.moved != moved:
                         moved, since = answer.moved, self._clock()

@@ -14,22 +14,29 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 
+from sorawm_pipeline.cluster import connected
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.hardware.memory import read_memory
 from sorawm_pipeline.job import credentials
-from sorawm_pipeline.logs import configure
+from sorawm_pipeline.logs import configure, get_logger
 from sorawm_pipeline.media import provenance
 from sorawm_pipeline.native_log import native_output_logged
 from sorawm_pipeline.pipeline import RESTED, Pipeline
 from sorawm_pipeline.readings import Reading
+from sorawm_pipeline.segments.dispatch import HandLostError
+from sorawm_pipeline.segments.hands import Hands
+from sorawm_pipeline.segments.orders import Order
 from sorawm_pipeline.service import confine, identity, wire
 from sorawm_pipeline.service.inspection import inspect
+from sorawm_pipeline.service.lending import LentHand
 from sorawm_pipeline.state import state_folder
 
 PROGRESS_S = 1.0
+log = get_logger(__name__)
 
 
 class Line:
@@ -51,13 +58,16 @@ class Worker:
     Args:
         settings: the daemon's first message.
         line: where answers go.
+        hands: who does pieces of clips on a cluster, if there is one.
     """
 
-    def __init__(self, settings: wire.Configure, line: Line) -> None:
+    def __init__(self, settings: wire.Configure, line: Line, hands: Hands | None = None) -> None:
         self.config = PipelineConfig.model_validate(settings.config)
         self._settings = settings
         self._line = line
-        self._pipeline = Pipeline(self.config)
+        self._pipeline = Pipeline(self.config, hands)
+        self._lent: dict[int, LentHand] = {}
+        self._lending: dict[int, asyncio.Task[None]] = {}
 
     async def serve(self, requests: asyncio.StreamReader) -> None:
         """Until the daemon closes the line; what runs then is cancelled."""
@@ -72,6 +82,16 @@ class Worker:
                         self._line.say(self._inspect(order))
                     case wire.Rest():
                         self._pipeline.rest()
+                    case wire.Piece() as order:
+                        work = group.create_task(self._piece(order))
+                        work.add_done_callback(self._say_if_piece_cancelled)
+                    case wire.Lend(hand=number):
+                        hand = self._lent[number] = LentHand(number, self._line.say)
+                        self._lending[number] = group.create_task(self._lend(hand))
+                    case wire.Recall(hand=number) if number in self._lent:
+                        self._recall(number)
+                    case wire.Given(hand=number, answer=answer) if number in self._lent:
+                        self._lent[number].given(answer)
                     case wire.Cancel():
                         if work is not None:
                             work.cancel()
@@ -82,6 +102,34 @@ class Worker:
         """Here and not in the task, which may be cancelled before its first step."""
         if work.cancelled():
             self._line.say(wire.Cleaned(outcome="cancelled"))
+
+    def _say_if_piece_cancelled(self, work: asyncio.Task[None]) -> None:
+        if work.cancelled():
+            self._line.say(wire.PieceDone(answer=None))
+
+    async def _piece(self, order: wire.Piece) -> None:
+        """A piece of another worker's clip."""
+        confine.limit_file_size(order.max_bytes)
+        what = Order(source=order.source, store=order.store, plan=order.plan, task=order.task)
+        answer = await self._pipeline.do_piece(what, self._told("helping"))
+        self._line.say(wire.PieceDone(answer=answer.model_dump_json()))
+
+    async def _lend(self, hand: LentHand) -> None:
+        """Have another worker help with the clip in hand, for as long as both want it."""
+        try:
+            await self._pipeline.helped_by(hand)
+        except HandLostError as error:
+            log.warning("a helping worker was lost", reason=str(error))
+        finally:
+            if self._lent[hand.number] is hand:  # or it was lent again
+                del self._lent[hand.number], self._lending[hand.number]
+            self._line.say(wire.Back(hand=hand.number))
+
+    def _recall(self, number: int) -> None:
+        """Let a helping worker go when it has done its piece."""
+        self._lent[number].alive = False
+        if not self._lent[number].at_work:
+            self._lending[number].cancel()
 
     async def _clean(self, order: wire.Clean) -> None:
         try:
@@ -195,9 +243,17 @@ async def _serve(settings: wire.Configure, line: Line, held: tuple[str, ...]) ->
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(requests), sys.stdin
     )
-    worker = Worker(settings, line)
-    line.say(wire.Ready(confined=held, wrong=_wrong(worker.config)))
-    await worker.serve(requests)
+    config = PipelineConfig.model_validate(settings.config)
+    wrong, hands = _wrong(config), None
+    async with AsyncExitStack() as stack:
+        if config.cluster.address is not None and wrong is None:
+            try:
+                hands = await stack.enter_async_context(connected(config, settings.sharers))
+            except PipelineError as error:
+                wrong = error.message
+        worker = Worker(settings, line, hands)
+        line.say(wire.Ready(confined=held, wrong=wrong))
+        await worker.serve(requests)
 
 
 def _first_line() -> bytes:
@@ -214,7 +270,8 @@ def main() -> None:
     assert isinstance(settings, wire.Configure)
     config = PipelineConfig.model_validate(settings.config)
     configure(config.log.level, config.log.format)
-    held = confine.confine(settings.address_space)
+    internet = config.cluster.address is not None
+    held = confine.confine(settings.address_space, internet=internet)
     with native_output_logged():
         asyncio.run(_serve(settings, line, held))
 

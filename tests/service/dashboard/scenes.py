@@ -50,7 +50,7 @@ def status(**fields: Any) -> Json:
         watching=True,
         settling=0,
         jobs={"waiting": 2, "running": 1, "done": 214, "quarantined": 1, "duplicate": 3},
-        workers=[WorkerView(slot=0, device="cpu", pid=4711, job=None, progress=None)],
+        workers=[WorkerView(slot=0, device="cpu", pid=4711, job=None, progress=None, helps=None)],
         machine=MachineView(
             memory_total=25 * GB,
             memory_available=16 * GB,

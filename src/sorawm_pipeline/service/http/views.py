@@ -110,13 +110,14 @@ class ProgressView(Doing):
 
 
 class WorkerView(BaseModel):
-    """A slot: its worker's process id, its job and how that is doing."""
+    """A slot: its worker's process id, its job and how that is doing; whose pieces it does."""
 
     slot: int
     device: Text
     pid: int | None
     job: int | None
     progress: ProgressView | None
+    helps: int | None
 
     @classmethod
     def of(cls, slot: SlotStatus) -> WorkerView:
@@ -126,6 +127,7 @@ class WorkerView(BaseModel):
             pid=slot.pid,
             job=slot.job,
             progress=None if slot.progress is None else ProgressView.of(slot.progress),
+            helps=slot.helps,
         )
 
 
