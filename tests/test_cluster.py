@@ -95,12 +95,17 @@ async def test_a_cluster_makes_what_one_process_makes_though_a_node_dies(
     assert same_pictures(tmp_path / "one.mkv", tmp_path / "many.mkv")
 
 
-async def test_short_clips_go_to_the_cluster_too(nodes: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", [None, "bucket"])
+async def test_short_clips_go_to_the_cluster_too(
+    nodes: Any, tmp_path: Path, store: str | None
+) -> None:
+    url = store and f"file://{tmp_path / store}"
+    wanted = two(cluster={"address": nodes.address, "store": url}, pieces={"from_s": 600})
     sources = [
         Clip(12, jumping, options=CLIP.options).write(tmp_path / f"{name}.mp4") for name in "ab"
     ]
-    async with connected(on(nodes.address, pieces={"from_s": 600})) as hands:
-        pipeline = Pipeline(on(nodes.address, pieces={"from_s": 600}), hands)
+    async with connected(wanted) as hands:
+        pipeline = Pipeline(wanted, hands)
         reports = await asyncio.gather(
             *(pipeline.process(source, source.with_suffix(".mkv")) for source in sources)
         )
@@ -108,6 +113,7 @@ async def test_short_clips_go_to_the_cluster_too(nodes: Any, tmp_path: Path) -> 
         assert report.frames.encoded == 12
         assert report.pieces is not None
         assert report.pieces.pieces == 1
+    assert not [path for path in tmp_path.rglob("bucket/**/*") if path.is_file()]
 
 
 async def test_cancelling_frees_the_cluster(nodes: Any, tmp_path: Path) -> None:

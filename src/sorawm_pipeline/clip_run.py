@@ -38,10 +38,10 @@ from sorawm_pipeline.report import ProvenanceReport as ProvenanceSummary
 from sorawm_pipeline.scouting import ScoutWalk, may_scout
 from sorawm_pipeline.segments.dispatch import Dispatch
 from sorawm_pipeline.segments.hands import Hands
-from sorawm_pipeline.segments.orders import Place
+from sorawm_pipeline.segments.object_store import ObjectStore
 from sorawm_pipeline.segments.pieces import PieceWork
 from sorawm_pipeline.segments.store import Store
-from sorawm_pipeline.segments.walk import PiecesWalk, alone, planned, stored_plan
+from sorawm_pipeline.segments.walk import PiecesWalk, alone, offered, planned
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.decode import HardwareDecoderError
 from sorawm_pipeline.stages.encode import Encode, HardwareEncoderError
@@ -282,7 +282,9 @@ class ClipRun:
 
     async def _walk_pieces(self, detectors: WarmDetectors, thread: Owner) -> None:
         assert self._job.target is not None
-        store = self._store = Store.beside(self._job.target.path)
+        output, root = self._job.target.path, None if self._hands is None else self._hands.store
+        store = Store.beside(output) if root is None else ObjectStore.of_result(output, root)
+        self._store = store
         with store.locked():
             asked = time.perf_counter()
             length_s = self._config.pieces.length_s
@@ -291,8 +293,7 @@ class ClipRun:
                 plan, pieces, together = await thread.call(
                     partial(planned, self._job, length_s, warm, store, short=short)
                 )
-                name = await thread.call(stored_plan, store, plan)
-                place = Place(self._job.clip.path, store, name)
+                place = await thread.call(offered, self._job.clip.path, store, plan)
                 self._startup_s += time.perf_counter() - asked
                 self._phase = "cleaning"
                 walked = partial(PiecesWalk, self._job, plan, pieces, place)

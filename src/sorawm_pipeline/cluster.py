@@ -22,6 +22,7 @@ from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.scheduling import STEPS, Limits
 from sorawm_pipeline.segments.dispatch import Dispatch, HandLostError, serving
 from sorawm_pipeline.segments.hands import TRIES, Hands
+from sorawm_pipeline.segments.object_store import files_of
 from sorawm_pipeline.segments.orders import Answer, Doer, Order, Place
 from sorawm_pipeline.segments.pieces import Task
 
@@ -143,7 +144,7 @@ async def _actors(ray: Any, config: PipelineConfig, sharers: int) -> AsyncIterat
     cores = 0 if gpus else round(wanted.cpus)
     keepers = (_kept(ray, lambda: actor_class.remote(told, cores), dispatch) for _ in range(slots))
     async with serving(keepers):
-        yield Hands(dispatch, slots, every_clip=True)
+        yield Hands(dispatch, slots, every_clip=True, store=wanted.store)
 
 
 @asynccontextmanager
@@ -155,13 +156,15 @@ async def connected(config: PipelineConfig, sharers: int = 1) -> AsyncIterator[H
         sharers: programs that share its slots evenly, this one among them.
 
     Raises:
-        ConfigError: Ray is not installed, or the address is none.
+        ConfigError: Ray is not installed, the address is none, or the store cannot be used.
         DeviceError: the cluster cannot be reached.
     """
     address = config.cluster.address
     if address is None:
         yield None
         return
+    if config.cluster.store is not None:
+        files_of(config.cluster.store)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     try:
         import ray

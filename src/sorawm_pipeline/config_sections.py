@@ -287,6 +287,9 @@ class ClusterConfig(Section):
     slots: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="a whole number of at least 1, or null"
     )
+    store: str | None = Field(
+        default=None, min_length=1, description="a URL such as s3://bucket/pieces, or null"
+    )
 
 
 class ProvenanceConfig(Section):

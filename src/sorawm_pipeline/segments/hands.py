@@ -35,11 +35,13 @@ class Hands:
         dispatch: gives them the pieces.
         slots: how many they are.
         every_clip: whether short clips are for them too.
+        store: the URL below which they find clips and pieces; None: they reach the same files.
     """
 
     dispatch: Dispatch
     slots: int
     every_clip: bool = False
+    store: str | None = None
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from sorawm_pipeline.engine import OwnerThread
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.report import Text
+from sorawm_pipeline.segments.object_store import Cache, ObjectStore
 from sorawm_pipeline.segments.pieces import FindTask, PieceWork, Plan, RestoreTask, Task, Watch
 from sorawm_pipeline.segments.store import Store
 from sorawm_pipeline.snapshot import dumped, loaded
@@ -46,6 +47,7 @@ class Order(BaseModel):
     Attributes:
         source: the clip.
         store: the folder of its pieces, with the plan in it.
+        url: of an object store that holds both; None: they are files that both sides reach.
         plan: name of the plan.
         task: a snapshot of the task, in base64.
     """
@@ -56,12 +58,14 @@ class Order(BaseModel):
     store: WirePath
     plan: str
     task: str
+    url: str | None = None
 
     @classmethod
     def of(cls, place: Place, task: Task) -> Self:
         source, store, plan = place
         packed = base64.b64encode(dumped(task)).decode()
-        return cls(source=source, store=store.folder, plan=plan, task=packed)
+        url = store.url if isinstance(store, ObjectStore) else None
+        return cls(source=source, store=store.folder, plan=plan, task=packed, url=url)
 
     def unpacked(self) -> Task:
         """Raises SnapshotError: it is no task."""
@@ -126,7 +130,13 @@ class PieceDoer:
 
     def __init__(self, config: PipelineConfig) -> None:
         self._config = config
-        self._works: dict[tuple[Path, Path, str], PieceWork] = {}
+        self._works: dict[tuple[Path, Path, str], tuple[PieceWork, Store]] = {}
+        self._cache: Cache | None = None
+
+    def close(self) -> None:
+        """Remove what was fetched."""
+        if self._cache is not None:
+            self._cache.close()
 
     async def do(
         self, order: Order, detectors: WarmDetectors, tell: Callable[[int], None]
@@ -152,14 +162,23 @@ class PieceDoer:
     def _work(self, order: Order) -> PieceWork:
         clip = order.source, order.store, order.plan
         if clip not in self._works:
-            store = Store(order.store)
+            store = self._store(order)
             plan = store.get(order.plan)
             if not isinstance(plan, Plan):
                 raise Unfit("its plan has disappeared")
             while len(self._works) >= CLIPS:
-                self._works.pop(next(iter(self._works)))
-            self._works[clip] = PieceWork.for_plan(self._config, order.source, plan, store)
-        return self._works[clip]
+                _, old = self._works.pop(next(iter(self._works)))
+                if isinstance(old, ObjectStore):
+                    old.forget()
+            source = store.reach(order.source)
+            self._works[clip] = PieceWork.for_plan(self._config, source, plan, store), store
+        return self._works[clip][0]
+
+    def _store(self, order: Order) -> Store:
+        if order.url is None:
+            return Store(order.store)
+        self._cache = self._cache or Cache()
+        return self._cache.store(order.url)
 
 
 class Doer:
@@ -183,3 +202,4 @@ class Doer:
     def close(self) -> None:
         self._runner.run(self._detectors.close())
         self._runner.close()
+        self._doer.close()

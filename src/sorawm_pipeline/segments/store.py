@@ -57,7 +57,21 @@ class Store:
         return cls(output.absolute().parent / PIECES_FOLDER / name)
 
     def packets(self, name: str) -> Path:
+        """The file of a piece's packets, here."""
         return self.folder / (name + PACKETS)
+
+    def offer(self, source: Path, key: str) -> Path:  # noqa: ARG002 - of those that send it
+        """Let others reach a source; returns what they are to `reach`.
+
+        Args:
+            source: the file.
+            key: of its content.
+        """
+        return source
+
+    def reach(self, source: Path) -> Path:
+        """A file, here, that holds what was offered under this name."""
+        return source
 
     def get(self, name: str) -> Any:
         """What was put; None if there is nothing, or nothing that can be read."""
@@ -91,7 +105,7 @@ class Store:
                 file.flush()
                 os.fsync(file.fileno())
             if packets is not None:
-                packets.replace(self.packets(name))
+                packets.replace(self.folder / (name + PACKETS))
             draft.replace(self.folder / (name + DONE))
             descriptor = os.open(self.folder, os.O_RDONLY)
             try:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 
 from sorawm_pipeline.engine import CorridorSnapshot, Owner, OwnerThread
 from sorawm_pipeline.hardware.gpu import Gpu
@@ -119,11 +120,15 @@ def _keep_quality(job: ClipJob, timeline: Timeline, store: Store) -> None:
         store.put(name, chosen)
 
 
-def stored_plan(store: Store, plan: Plan) -> str:
-    """Put a plan into the store, for others, and give its name. Blocks."""
+def offered(source: Path, store: Store, plan: Plan) -> Place:
+    """Put what hands need into the store, and tell where it is. Blocks.
+
+    Raises:
+        PipelineError: the store refuses.
+    """
     name = f"plan-{key_of(dumped(plan))}"
     store.put(name, plan)
-    return name
+    return Place(store.offer(source, key_of(plan.timeline.sums.tobytes())), store, name)
 
 
 class PiecesWalk:
