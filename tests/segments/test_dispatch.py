@@ -39,7 +39,9 @@ class Here:
 
     async def call(self, what: Callable[[], Any]) -> Any:
         await asyncio.sleep(0)
-        return what()
+        done = what()
+        await asyncio.sleep(0)
+        return done
 
 
 class FakeRow:
@@ -289,6 +291,26 @@ async def test_a_hand_that_leaves_costs_nothing() -> None:
             async with serving([dispatch.serve(other)]):
                 await job
     assert row.whole
+
+
+@pytest.mark.parametrize("step", [0, 1])
+async def test_a_hand_that_leaves_when_the_row_has_taken_its_piece(step: int) -> None:
+    class Telling(FakeRow):
+        def finish(self, task: Task) -> None:
+            super().finish(task)
+            if len(self.done) == 1 + step:
+                leaving.cancel()
+
+    row, hand, other = Telling(3), FakeHand(), FakeHand()
+    async with dispatching(window=1) as dispatch:
+        leaving = asyncio.create_task(dispatch.serve(hand))
+        async with asyncio.TaskGroup() as group:
+            job = group.create_task(dispatch.clean(clip(row)))
+            await asyncio.wait([leaving])
+            async with serving([dispatch.serve(other)]):
+                await job
+    assert row.whole
+    assert len(hand.did) + len(other.did) == 6
 
 
 @pytest.mark.parametrize("when", ["before", "idle", "at work"])

@@ -18,6 +18,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
+from sorawm_pipeline import scheduling
 from sorawm_pipeline.engine import Owner
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.logs import get_logger
@@ -93,6 +94,7 @@ class PiecedClip:
         self._thread = thread
         self._turn = asyncio.Lock()  # for the thread
         self._frames: dict[Assignment, int] = {}
+        self._kept: set[scheduling.Task] = set()  # what the row has taken; touched by the thread
 
     @property
     def frames(self) -> int:
@@ -117,18 +119,30 @@ class PiecedClip:
         """Have a hand do its task; whether that was necessary, or what went wrong."""
         try:
             async with self._turn:
-                task = await self._thread.call(lambda: self.row.begin(work.task))
+                task = await self._thread.call(lambda: self._begin(work))
             if task is None:
                 return False
             log.debug("piece", doing=work.step.name.lower(), number=work.task.piece)
             await hand.do(self.place, task, lambda frames: self._count(work, task, frames))
             async with self._turn:
-                await self._thread.call(lambda: self.row.finish(task))
+                await self._thread.call(lambda: self._finish(work, task))
         except Exception as error:
             return error
         finally:
             self._frames.pop(work, None)
         return True
+
+    def _begin(self, work: Assignment) -> Task | None:
+        task = None if work.task in self._kept else self.row.begin(work.task)
+        if task is None:
+            self._kept.add(work.task)
+        return task
+
+    def _finish(self, work: Assignment, task: Task) -> None:
+        """Once for each task: two may have been at it, or one gone while the row took it."""
+        if work.task not in self._kept:
+            self.row.finish(task)
+            self._kept.add(work.task)
 
     def _count(self, work: Assignment, task: Task, frames: int) -> None:
         if isinstance(task, RestoreTask):

@@ -66,7 +66,7 @@ async def alone(work: PieceWork, warm: WarmDetector) -> AsyncIterator[tuple[Disp
         What gives it the pieces, and where the corridor at work can be seen.
     """
     finder, restorer = _Own(work, warm, Step.FIND), _Own(work, warm, Step.RESTORE)
-    dispatch = Dispatch(Limits(tries=1, late=inf))
+    dispatch = Dispatch(Limits(tries=2, late=inf))
     try:
         async with serving(dispatch.serve(hand) for hand in (finder, restorer)):
             yield dispatch, lambda: restorer.watch.corridor or finder.watch.corridor

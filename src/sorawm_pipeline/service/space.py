@@ -24,8 +24,8 @@ def free_bytes(folder: Path) -> int:
 
 
 def needed(job: Job, min_free: int) -> int:
-    """Free bytes wanted before a job starts: what is to stay free, and a result like its source."""
-    return min_free + job.source.fingerprint.size
+    """Free bytes wanted before a job starts: what is to stay free, a result, and its pieces."""
+    return min_free + 2 * job.source.fingerprint.size
 
 
 def least(min_free: int) -> int:
