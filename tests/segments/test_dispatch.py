@@ -224,6 +224,21 @@ async def test_a_devices_fault_is_tried_by_another_hand() -> None:
     assert not bad.did
 
 
+async def test_one_who_finds_tries_again_beside_one_who_restores() -> None:
+    def fail(task: Task) -> None:
+        tried.append(task.name)
+        if len(tried) == 1:
+            raise DeviceError("out of memory")
+
+    tried: list[str] = []
+    row = FakeRow(3)
+    hands = FakeHand(fail, [Step.FIND]), FakeHand(steps=[Step.RESTORE])
+    async with dispatching(*hands, tries=2) as dispatch:
+        await dispatch.clean(clip(row))
+    assert row.whole
+    assert tried == ["find-0", "find-0", "find-1", "find-2"]
+
+
 async def test_one_that_fails_everywhere_is_given_up() -> None:
     tried: list[str] = []
 

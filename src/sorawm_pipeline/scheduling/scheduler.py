@@ -364,10 +364,11 @@ class Scheduler:
     def _next_again(
         self, slot: Slot[Assignment], steps: Sequence[Step]
     ) -> tuple[_Clip, Task] | None:
-        """Also by the slot that failed at it, where there is no other."""
+        """Also by the slot that failed at it, where there is no other, or none that does all."""
+        choosy = self._slots.usable > 1 and len(steps) == len(STEPS)
         while self._again:
             avoid = next(iter(self._again))
-            if avoid == slot.name and self._slots.usable > 1:
+            if avoid == slot.name and choosy:
                 others = iter(self._again)
                 next(others)
                 if (avoid := next(others, _NOBODY)) is _NOBODY:
