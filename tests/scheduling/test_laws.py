@@ -183,7 +183,7 @@ class Laws(RuleBasedStateMachine):
         assert stats.running == len(self.running)
         assert stats.copies == sum(work.copy for work in self.running.values())
         assert stats.waiting + stats.begun == len(self.clips)
-        assert 2 * stats.aside <= max(stats.slots, 2 * stats.aside - stats.slots)
+        assert 2 * stats.aside <= stats.slots
         assert stats.held <= max(0, self.limits.window - 1) * stats.begun
         for ticket, clip in self.clips.items():
             first = self.scheduler.joined_to(ticket)

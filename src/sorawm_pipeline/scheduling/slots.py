@@ -66,8 +66,12 @@ class Slots(Generic[A]):
         return slot
 
     def forget(self, name: Hashable) -> Slot[A] | None:
+        """It is gone; where too few are left beside those that are set aside, these are back."""
         self.aside.pop(name, None)
-        return self._slots.pop(name, None)
+        gone = self._slots.pop(name, None)
+        while 2 * len(self.aside) > len(self._slots):
+            del self.aside[min(self.aside, key=self.aside.__getitem__)]
+        return gone
 
     def succeeded(self, slot: Slot[A]) -> None:
         slot.failures = slot.rests = 0
