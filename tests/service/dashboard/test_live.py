@@ -88,6 +88,16 @@ def test_several_workers_have_a_card_each(page: Page, service: ScriptedService) 
     expect(second.get_by_role("button", name="harbour at dawn.mp4")).to_be_visible()
 
 
+def test_a_clip_says_which_workers_help(page: Page, service: ScriptedService) -> None:
+    service.status = scenes.working(64)
+    (worker,) = service.status["workers"]
+    others = [worker | {"slot": n, "job": None, "progress": None, "helps": 10} for n in (1, 2)]
+    service.status["workers"] = [worker, *others]
+    visit(page)
+    expect(page.get_by_role("article")).to_have_count(1)
+    expect(page.get_by_role("article")).to_contain_text("Worker 1, with help from 2, 3")
+
+
 def test_machine_and_gpu_are_plotted(page: Page, service: ScriptedService) -> None:
     service.status = scenes.working(64, gpu_told=True)
     visit(page)

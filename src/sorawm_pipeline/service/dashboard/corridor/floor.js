@@ -27,6 +27,10 @@ export class Floor {
         this.progress(worker);
       }
     }
+    for (const run of this.#runs.values()) {
+      const others = (status.workers ?? []).filter((worker) => worker.helps === run.job);
+      run.helped(others.map((worker) => worker.slot));
+    }
     this.#idle.tell(status);
   }
 

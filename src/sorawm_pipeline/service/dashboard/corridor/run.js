@@ -29,6 +29,7 @@ export class Run {
       type: "button",
       onclick: () => this.job != null && open(this.job),
     });
+    this.who = h("p", { class: "eyebrow" }, `Worker ${slot + 1}`);
     this.phase = h("p", { class: "phase" });
     this.bar = h("div", { class: "bar-fill" });
     this.meter = h(
@@ -56,7 +57,7 @@ export class Run {
         h(
           "div",
           { class: "run-title" },
-          h("p", { class: "eyebrow" }, `Worker ${slot + 1}`),
+          this.who,
           this.name,
           this.phase,
         ),
@@ -85,6 +86,12 @@ export class Run {
     this.figures.element.hidden = !Object.keys(progress?.stages ?? {}).length;
     this.#showDone(progress);
     this.#showFacts(progress ?? {});
+  }
+
+  /** @param {number[]} slots of workers that do pieces of its clip */
+  helped(slots) {
+    const others = slots.map((slot) => slot + 1).join(", ");
+    say(this.who, `Worker ${this.slot + 1}${others && `, with help from ${others}`}`);
   }
 
   #showDone(progress) {
