@@ -267,7 +267,7 @@ class ClipJob:
     def _settings(self, target: Target) -> EncodeSettings:
         encode, clip = self.config.encode, self.clip
         muxer = muxer_for(target.path.name, clip.format_name)
-        choice = self._software = choose_encoder(encode.codec, clip.codec, muxer, clip.layout)
+        choice = self._software = choose_encoder(encode.codec, clip, muxer)
         origin = self.origin
         if self.config.encode.hardware:
             in_hardware, self.tried = hardware_choice(choice, clip.layout)

@@ -125,7 +125,7 @@ def spliced(source: Path, target: Path, changed: Sequence[int]) -> Encode:
     """What the encode stage makes of a clip of which some frames are changed."""
     clip = probe(source, LIMITS)
     muxer = muxer_for(target.name, clip.format_name)
-    choice = choose_encoder("source", clip.codec, muxer, clip.layout)
+    choice = choose_encoder("source", clip, muxer)
     settings = EncodeSettings(choice, muxer, PRESET, gops=survey(clip, LIMITS))
     decode, encode = Decode(clip, LIMITS), Encode(clip, LIMITS, target, settings, 4)
     with closing(decode), closing(encode):

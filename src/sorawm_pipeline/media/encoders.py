@@ -15,6 +15,8 @@ from av.codec.codec import find_best_pix_fmt_of_list
 
 from sorawm_pipeline.config_sections import Preset
 from sorawm_pipeline.errors import ConfigError, InputError
+from sorawm_pipeline.media.clip import ClipInfo
+from sorawm_pipeline.media.encoder_limits import refusal
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, has_alpha, layout_of
 from sorawm_pipeline.snapshot import value
 
@@ -127,18 +129,19 @@ def muxer_for(name: str, demuxer: str) -> str:
     return muxer
 
 
-def choose_encoder(
-    wanted: str, source_codec: str, muxer: str, layout: PixelLayout
-) -> EncoderChoice:
+def choose_encoder(wanted: str, clip: ClipInfo, muxer: str) -> EncoderChoice:
     """The encoder for `encode.codec`, where `source` means the codec of the input.
 
     `source` falls back to another codec that the container takes where nothing here encodes the
-    input's, or not with its depth and colour. A codec asked for by name is taken at its word.
+    input's, or not at its size or with its depth and colour. A codec asked for by name is taken at
+    its word.
 
     Raises:
         ConfigError: the container cannot hold the codec asked for.
-        InputError: nothing that this build encodes fits the container.
+        InputError: nothing that this build encodes fits the container, or the codec asked for does
+            not fit the clip.
     """
+    layout, source_codec = clip.layout, clip.codec
     taken = UNTABLED_MUXERS.get(muxer) or _muxer_codecs(muxer)
     if wanted != "source":
         if wanted not in taken:
@@ -146,20 +149,30 @@ def choose_encoder(
                 f"a {muxer} file cannot hold {wanted} video; choose another encode.codec or "
                 "another extension for the output"
             )
-        return _for_picture(ENCODERS[wanted], rgb=layout.rgb)
+        choice = _for_picture(ENCODERS[wanted], rgb=layout.rgb)
+        if (reason := _refusal(choice, clip)) is not None:
+            raise InputError(f"{reason}; choose another encode.codec", kind="unsupported")
+        return choice
     own = ENCODERS.get(source_codec) if layout.alpha and source_codec in taken else None
     if own is not None and has_alpha(pixel_format_for(own.encoder, layout.name)):
         return own  # rather with a little less depth than without transparency
     for codec in (source_codec, *FALLBACKS):
         if codec in ENCODERS and codec in taken:
             choice = _for_picture(ENCODERS[codec], rgb=layout.rgb)
-            if keeps(layout, pixel_format_for(choice.encoder, layout.name)):
+            fine = keeps(layout, pixel_format_for(choice.encoder, layout.name))
+            if fine and _refusal(choice, clip) is None:
                 return choice
     raise InputError(
-        f"nothing in this build encodes {source_codec} video of {layout.name} for a {muxer} file "
-        "without loss of depth or colour; give the output another extension, such as .mkv",
+        f"nothing in this build encodes {source_codec} video of {clip.width}x{clip.height} "
+        f"{layout.name} for a {muxer} file without loss of depth or colour; give the output "
+        "another extension, such as .mkv",
         kind="unsupported",
     )
+
+
+def _refusal(choice: EncoderChoice, clip: ClipInfo) -> str | None:
+    pixels = pixel_format_for(choice.encoder, clip.layout.name)
+    return refusal(choice.encoder, clip, layout_of(PLANAR_TWIN.get(pixels, pixels)))
 
 
 def keeps(source: PixelLayout, target: str) -> bool:

@@ -60,9 +60,15 @@ class Encode:
         return self.max_cap
 
     def open(self) -> None:
-        """Raises OutputError or DeviceError: the file cannot be made or the encoder refuses."""
-        hardware = self._settings.hardware
-        self._file.open(self._add_picture, self._pictures.open if hardware else None)
+        """Make the file and open the encoder.
+
+        Raises:
+            OutputError: the file cannot be made.
+            DeviceError: the container refuses, or an encoder in hardware.
+            InputError: another encoder does.
+        """
+        ready = self._pictures.open if self._settings.gops is None else None
+        self._file.open(self._add_picture, ready)
 
     def process(self, batch: Sequence[Frame]) -> list[Frame]:
         with self._file.failures_told(lambda: self.frames_encoded):

@@ -68,7 +68,7 @@ class EncodePiece:
         return self.max_cap
 
     def open(self) -> None:
-        """Raises OutputError or DeviceError: the file cannot be made or the encoder refuses."""
+        """Raises OutputError, DeviceError or InputError: as `Encode.open` does."""
         with self._failures_told():
             self._writer = PacketWriter(self._path, self._clip.time_base)
             gops = self._settings.gops

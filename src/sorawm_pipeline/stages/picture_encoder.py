@@ -12,7 +12,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from sorawm_pipeline.errors import DeviceError
+from sorawm_pipeline.errors import DeviceError, InputError
 from sorawm_pipeline.media.clip import ClipInfo, Colour
 from sorawm_pipeline.media.encoders import (
     BY_QUANTISER,
@@ -166,10 +166,22 @@ class PictureEncoder:
 
         Raises:
             HardwareEncoderError: one in hardware refuses; drivers do so with the errors of disks.
-            FFmpegError, OSError: another one does.
+            InputError: another one does.
+            MemoryError: it has none.
         """
-        with self._hardware_blamed("does not take this clip"):
-            stream.codec_context.open()
+        clip, encoder = self._clip, self._settings.choice.encoder
+        try:
+            with self._hardware_blamed("does not take this clip"):
+                stream.codec_context.open()
+        except MemoryError:
+            raise
+        except av.error.FFmpegError as error:
+            raise InputError(
+                f"{encoder} does not take this clip, {clip.width}x{clip.height} "
+                f"{self.pixel_format} ({error.strerror}); try another encode.codec or "
+                "encode.quality",
+                kind="unsupported",
+            ) from error
 
     def coded(self, stream: VideoStream, picture: VideoFrame | None) -> Iterable[AnyPacket]:
         """The packets that follow from the next picture; after the last one, with None, the rest.

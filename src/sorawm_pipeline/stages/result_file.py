@@ -62,7 +62,8 @@ class ResultFile:
 
         Raises:
             OutputError: the file cannot be made.
-            DeviceError: the encoder or the container refuses.
+            DeviceError: the container refuses, or an encoder in hardware.
+            InputError: another encoder does.
         """
         clip, muxer = self._clip, self._settings.muxer
         source = self._source = open_clip(clip, self._limits)

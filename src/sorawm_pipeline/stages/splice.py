@@ -119,13 +119,13 @@ class Splicer:
 
         Raises:
             Unfit: one header cannot describe both.
+            InputError: the encoder does not take the clip.
         """
         stream = output.add_stream_from_template(self._source.stream)
         assert isinstance(stream, VideoStream)
         gops = self._gops
         if gops.unit_length is not None:
             encoder = self._new_encoder()
-            encoder.codec_context.open()
             ours = split(encoder.codec_context.extradata or b"", None)
             sets = parameter_sets(gops.codec, self._renumbered(ours))
             stream.codec_context.extradata = merged_header(gops.codec, gops.header, sets)
@@ -219,6 +219,7 @@ class Splicer:
         options = stream.codec_context.options
         options |= self._encoder_options(options)
         stream.codec_context.options = options
+        self._pictures.open(stream)
         return stream
 
     def _encoder_options(self, options: dict[str, str]) -> dict[str, str]:

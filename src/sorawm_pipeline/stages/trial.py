@@ -44,7 +44,11 @@ Size = Callable[[float], float]
 
 
 def matched_quality(clip: ClipInfo, sample: Sample, settings: EncodeSettings) -> float | None:
-    """The constant quality for an encoder; None where it has none that can be matched."""
+    """The constant quality for an encoder; None where it has none that can be matched.
+
+    Raises:
+        InputError: it does not take the clip.
+    """
     codec = settings.choice.codec
     if codec in BY_QUANTISER:
         finest, coarsest = QUANTISERS
@@ -105,6 +109,7 @@ def _tried(place: Place, clip: ClipInfo, settings: EncodeSettings) -> list[int]:
     step = max(1, round(1 / (nominal_rate(clip.average_rate) * clip.time_base)))
     with av.open(BytesIO(), "w", format=settings.muxer) as scratch:
         stream = encoder.add_stream(scratch, {})
+        encoder.open(stream)
         sizes = []
         for number, picture in enumerate(place.pictures):
             plain = picture.reformat(format=clip.layout.name)
