@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 from av.codec import Codec
+from av.container import OutputContainer
 
 from sorawm_pipeline import Pipeline, PipelineConfig, clip_run, job
-from sorawm_pipeline.hardware.codecs import ENCODERS, MAKERS, CodecProbe, probe_codecs
+from sorawm_pipeline.hardware.codecs import ENCODERS, MAKERS, UPLOADED, CodecProbe, probe_codecs
 from sorawm_pipeline.media import hardware_encoders
 from sorawm_pipeline.media.encoders import ENCODERS as SOFTWARE
-from sorawm_pipeline.media.encoders import PRESETS, EncoderChoice
+from sorawm_pipeline.media.encoders import PRESETS, EncoderChoice, pixel_format_for
+from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.hardware_encoders import HARDWARE, hardware_choice, hardware_options
 from sorawm_pipeline.media.parameter_sets import Unfit
 from sorawm_pipeline.media.planes import PixelLayout, layout_of
@@ -131,6 +134,100 @@ async def test_an_encoder_that_dies_in_mid_clip_loses_no_frame(
 
 def _not_surveyed(*_: object) -> object:
     raise Unfit("not asked here")
+
+
+class Uploading:
+    """An output whose VA-API encoder is libx264; notes what it was given, may lack the device."""
+
+    def __init__(self, output: OutputContainer, devices: list[object], works: bool) -> None:
+        self._output, self._devices, self._works = output, devices, works
+
+    def add_stream(self, name: str, hwaccel: object, **wanted: Any) -> av.VideoStream:
+        self._devices.append(hwaccel)
+        if name.endswith("vaapi"):
+            if not self._works:
+                raise FileNotFoundError(2, "No VA display found")
+            name, wanted["options"] = "libx264", {"preset": "ultrafast"}
+        stream = self._output.add_stream(name, **wanted)
+        assert isinstance(stream, av.VideoStream)
+        return stream
+
+
+@pytest.mark.usefixtures("detectors")
+@pytest.mark.parametrize("works", [True, False])
+async def test_pictures_are_brought_to_a_va_api_device(
+    works: bool, make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = (CodecProbe("encoder", "h264", "h264_vaapi"),)
+    add, devices, given = picture_encoder.PictureEncoder.add_stream, list[object](), set[str]()
+    prepare = picture_encoder.PictureEncoder.prepared
+
+    def uploading(
+        self: picture_encoder.PictureEncoder, output: OutputContainer, metadata: dict[str, str]
+    ) -> av.VideoStream:
+        wrapped: Any = Uploading(output, devices, works)
+        return add(self, wrapped, metadata)
+
+    def noted(self: picture_encoder.PictureEncoder, frame: Frame) -> av.VideoFrame:
+        picture = prepare(self, frame)
+        given.add(picture.format.name)
+        return picture
+
+    monkeypatch.setattr(hardware_encoders, "probe_codecs", lambda: claim)
+    monkeypatch.setattr(picture_encoder, "HWAccel", lambda device: device)
+    monkeypatch.setattr(picture_encoder.PictureEncoder, "add_stream", uploading)
+    monkeypatch.setattr(picture_encoder.PictureEncoder, "prepared", noted)
+    source = make_clip("clip.mp4", Clip(FRAMES, audio=True))
+    config = {"encode": {"hardware": True, "quality": "crf:20", "splice": "off"}}
+    report = await Pipeline(PipelineConfig.model_validate(config)).process(
+        source, tmp_path / "out.mp4"
+    )
+    found = encoder_of(report)
+    assert (found.codec, found.hardware) == (("h264_vaapi", True) if works else ("libx264", False))
+    reason = "h264_vaapi does not open its device: No VA display found"
+    assert [tried.error for tried in found.tried] == ([] if works else [reason])
+    assert devices == (["vaapi"] if works else ["vaapi", None])
+    assert given == ({"nv12"} if works else {"yuv420p"})
+    assert times(tmp_path / "out.mp4") == times(source)
+    assert packets(tmp_path / "out.mp4", "audio") == packets(source, "audio")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "layout", "format_name", "loses_nothing"),
+    [
+        ("h264_vaapi", "yuv420p", "nv12", True),
+        ("hevc_vaapi", "yuv420p10le", "p010le", True),
+        ("h264_vaapi", "yuv420p10le", "nv12", False),
+        ("av1_vaapi", "yuv444p", "nv12", False),
+    ],
+)
+def test_what_is_uploaded(
+    encoder: str,
+    layout: str,
+    format_name: str,
+    loses_nothing: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codec = encoder.partition("_")[0]
+    claim = (CodecProbe("encoder", codec, encoder),)
+    monkeypatch.setattr(hardware_encoders, "probe_codecs", lambda: claim)
+    assert pixel_format_for(encoder, layout) == format_name
+    choice, _ = hardware_choice(SOFTWARE[codec], layout_of(layout))
+    assert (choice is not None) is loses_nothing
+
+
+def test_every_va_api_encoder_has_its_formats_and_a_scale_for_its_quality() -> None:
+    known = {name for names in ENCODERS.values() for name in names if name.endswith("vaapi")}
+    assert known == set(UPLOADED)
+    told = {name: hardware_options(name, "medium", 20.0) for name in sorted(known)}
+    assert told["h264_vaapi"] == told["hevc_vaapi"] == {"rc_mode": "CQP", "qp": "20"}
+    assert told["av1_vaapi"] == told["vp9_vaapi"] == {"rc_mode": "CQP", "global_quality": "81"}
+    assert told["vp8_vaapi"] == {"rc_mode": "CQP", "global_quality": "40"}
+    qualities = [
+        int(hardware_options("mjpeg_qsv", "medium", q)["global_quality"]) for q in (2, 8, 31)
+    ]
+    assert qualities == [88, 50, 13]
+    assert hardware_options("mjpeg_vaapi", "medium", 2.0) == {"global_quality": str(118 * 88)}
 
 
 def test_the_first_that_works_and_loses_nothing_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

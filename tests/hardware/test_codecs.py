@@ -134,6 +134,21 @@ def test_a_codec_that_is_not_compiled_in() -> None:
     assert result.reason == "not in this build of PyAV"
 
 
+def test_an_encoder_that_works_on_its_device_is_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libx264 stands in for the encoder behind PyAV's own call, and takes what is uploaded."""
+    create = av.CodecContext.create
+    asked: list[tuple[str, object]] = []
+
+    def stand_in(name: str, mode: str, hwaccel: object = None) -> object:
+        asked.append((name, hwaccel))
+        return create("libx264" if name == "h264_vaapi" else name, mode)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(codec_probe, "HWAccel", lambda device, **_: device)
+    monkeypatch.setattr(av.CodecContext, "create", stand_in, raising=False)
+    assert codec_probe.probe("encoder", "h264", "h264_vaapi").works
+    assert asked == [("h264_vaapi", "vaapi"), ("h264", None)]
+
+
 @pytest.mark.usefixtures("fresh_cache")
 def test_no_encoder_that_works_is_a_device_error_with_all_reasons(
     monkeypatch: pytest.MonkeyPatch,

@@ -19,7 +19,16 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange
 
-from sorawm_pipeline.hardware.codecs import ACCELERATED, DECODERS, ENCODERS, CodecProbe, Kind, known
+from sorawm_pipeline.hardware.codecs import (
+    ACCELERATED,
+    DECODERS,
+    ENCODERS,
+    UPLOADED,
+    CodecProbe,
+    Kind,
+    known,
+    upload_device,
+)
 
 _ON_DEVICE = ("cuda", "qsv", "vaapi", "d3d11", "videotoolbox")
 WIDTH, HEIGHT = 320, 192  # hardware encoders refuse pictures much smaller
@@ -60,7 +69,7 @@ def probe(kind: Kind, codec: str, name: str) -> CodecProbe:
 
 def _context(name: str, mode: Literal["r", "w"], device: str | None = None) -> VideoCodecContext:
     hwaccel = None
-    if device is not None:  # pictures stay on it, or nobody could tell that it made them
+    if device is not None:  # decoded pictures stay on it, or nobody could tell that it made them
         hwaccel = HWAccel(device, allow_software_fallback=False, is_hw_owned=True)
     context = av.CodecContext.create(name, mode, hwaccel=hwaccel)
     assert isinstance(context, VideoCodecContext)
@@ -70,8 +79,8 @@ def _context(name: str, mode: Literal["r", "w"], device: str | None = None) -> V
 
 def _encode(name: str) -> tuple[VideoCodecContext, list[Packet[Any]]]:
     """One black picture from encoder `name`."""
-    context = _context(name, "w")
-    formats = [offered.name for offered in context.codec.video_formats or ()]
+    context = _context(name, "w", upload_device(name))
+    formats = UPLOADED.get(name, [given.name for given in context.codec.video_formats or ()])
     context.pix_fmt = "yuv420p" if "yuv420p" in formats or not formats else formats[0]
     context.width, context.height = WIDTH, HEIGHT
     context.time_base, context.framerate = Fraction(1, 25), Fraction(25)

@@ -35,6 +35,20 @@ ENCODERS: Mapping[str, Sequence[str]] = {
 }
 """libav's encoders per codec: the software one, then hardware in the order in which it is used."""
 
+UPLOADED: Mapping[str, Sequence[str]] = {
+    "h264_vaapi": ("nv12",),
+    "hevc_vaapi": ("nv12", "p010le"),
+    "av1_vaapi": ("nv12", "p010le"),
+    "vp9_vaapi": ("nv12", "p010le"),
+    "mjpeg_vaapi": ("nv12",),
+    "vp8_vaapi": ("nv12",),
+}
+"""Encoders that take pictures on their device alone, and the formats that are brought there.
+
+All others take pictures in memory. PyAV makes the frames context and uploads to it where a stream
+is given a device; libav does not say which formats a device takes before it is open.
+"""
+
 DECODERS: Mapping[str, Sequence[str]] = {
     "h264": ("h264", "h264_cuvid", "h264_qsv"),
     "hevc": ("hevc", "hevc_cuvid", "hevc_qsv"),
@@ -53,6 +67,11 @@ ACCELERATED: Mapping[str, str] = {"h264": "h264", "hevc": "hevc", "av1": "av1", 
 """Its decoder that devices help, by codec."""
 
 TIMEOUT_S = 20.0
+
+
+def upload_device(encoder: str) -> str | None:
+    """The device, as libav calls it, that an encoder's pictures must be brought to, or None."""
+    return encoder.rpartition("_")[2] if encoder in UPLOADED else None
 
 
 @dataclass(frozen=True, slots=True)

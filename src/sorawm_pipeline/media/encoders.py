@@ -15,6 +15,7 @@ from av.codec.codec import find_best_pix_fmt_of_list
 
 from sorawm_pipeline.config_sections import Preset
 from sorawm_pipeline.errors import ConfigError, InputError
+from sorawm_pipeline.hardware.codecs import UPLOADED
 from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.encoder_limits import refusal
 from sorawm_pipeline.media.planes import PLANAR_TWIN, PixelLayout, has_alpha, layout_of
@@ -239,8 +240,10 @@ def options_for(
 
 
 def pixel_format_for(encoder: str, source_format: str) -> str:
-    """The encoder's own format nearest to the source's; the same one where it is supported."""
-    offered = [pixel_format.name for pixel_format in Codec(encoder, "w").video_formats or ()]
+    """The format that an encoder is given pictures in: the source's, or the one nearest to it."""
+    offered = UPLOADED.get(encoder) or [
+        pixel_format.name for pixel_format in Codec(encoder, "w").video_formats or ()
+    ]
     if not offered or source_format in offered:
         return source_format
     best, _ = find_best_pix_fmt_of_list(offered, source_format, has_alpha=has_alpha(source_format))

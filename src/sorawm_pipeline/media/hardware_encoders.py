@@ -68,12 +68,13 @@ def hardware_options(encoder: str, preset: str, quality: float | None) -> dict[s
             options = {"preset": f"p{1 + effort * 6 // 7}", "tune": "hq", "forced-idr": "1"}
             return options | ({"rc": "vbr", "cq": level, "b": "0"} if level else {})
         case "qsv":
-            return {"preset": _QSV[effort]} | ({"global_quality": whole} if whole else {})
+            level = whole if encoder != "mjpeg_qsv" else _jpeg_quality(quality)
+            return {"preset": _QSV[effort]} | ({"global_quality": level} if level else {})
         case "amf":
             constant = {"rc": "cqp", "qp_i": whole, "qp_p": whole} if whole else {}
             return {"quality": _AMF[effort]} | constant
         case "vaapi":
-            return {"rc_mode": "CQP", "qp": whole} if whole else {}
+            return {} if quality is None else _vaapi_quality(encoder, quality)
         case "videotoolbox":
             # its own scale is 1 to 100, the best; x264's 18 is about 65
             scale = max(1, round(100 - 2 * (quality or 0)))
@@ -85,3 +86,26 @@ def hardware_options(encoder: str, preset: str, quality: float | None) -> dict[s
         case "v4l2m2m":
             return {"b": V4L2_BITRATE} if whole else {}
     return {}
+
+
+def _vaapi_quality(encoder: str, quality: float) -> dict[str, str]:
+    """H.264 and HEVC count as x264 does; the others on the scales of their streams."""
+    match encoder.partition("_")[0]:
+        case "h264" | "hevc":
+            return {"rc_mode": "CQP", "qp": f"{round(quality)}"}
+        case "mjpeg":  # told as a quantiser, and libav divides those by its lambda
+            return {"global_quality": f"{LAMBDA_PER_QSCALE * int(_jpeg_quality(quality) or 1)}"}
+        case "vp8":
+            return {"rc_mode": "CQP", "global_quality": f"{max(1, round(127 / 63 * quality))}"}
+    return {"rc_mode": "CQP", "global_quality": f"{max(1, round(255 / 63 * quality))}"}
+
+
+def _jpeg_quality(quantiser: float | None) -> str | None:
+    """The quality, 1 to 100, whose tables are as coarse as those of libav's own encoder.
+
+    That one takes an eighth of the standard's for each step of the quantiser; Independent JPEG
+    Group's scale is 200 - 2Q percent of them, or 5000/Q below 50.
+    """
+    if quantiser is None:
+        return None
+    return f"{max(1, round(100 - 6.25 * quantiser if quantiser <= 8 else 400 / quantiser))}"

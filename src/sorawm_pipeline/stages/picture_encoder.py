@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import OutputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import DeviceError, InputError
+from sorawm_pipeline.hardware.codecs import upload_device
 from sorawm_pipeline.media.clip import ClipInfo, Colour
 from sorawm_pipeline.media.encoders import (
     BY_QUANTISER,
@@ -91,7 +93,11 @@ class PictureEncoder:
         self._to_yuv = clip.layout.rgb and self.pixel_format.startswith(("yuv", "nv"))
 
     def add_stream(self, output: OutputContainer, metadata: Mapping[str, str]) -> VideoStream:
-        """A stream with an encoder that is not opened yet; `metadata` are the source's tags."""
+        """A stream with an encoder that is not opened yet; `metadata` are the source's tags.
+
+        Raises:
+            HardwareEncoderError: the device that the encoder works on cannot be opened.
+        """
         clip, settings = self._clip, self._settings
         crf: float | None = settings.choice.crf if settings.crf is None else settings.crf
         if settings.bitrate is not None:
@@ -99,11 +105,14 @@ class PictureEncoder:
         options = self._options(crf)
         if clip.height % clip.layout.step_y:
             options.pop("slices", None)  # FFV1's end on whole rows of chroma
-        stream = output.add_stream(
-            settings.choice.encoder,
-            rate=nominal_rate(clip.average_rate),
-            options=options,
-        )
+        device = upload_device(settings.choice.encoder)
+        with self._hardware_blamed("does not open its device"):
+            stream = output.add_stream(
+                settings.choice.encoder,
+                rate=nominal_rate(clip.average_rate),
+                options=options,
+                hwaccel=None if device is None else HWAccel(device),
+            )
         assert isinstance(stream, VideoStream)
         stream.metadata.update(true_tags(metadata))
         context = stream.codec_context
@@ -201,11 +210,11 @@ class PictureEncoder:
     def _hardware_blamed(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, av.error.FFmpegError) as error:
+        except (OSError, av.error.FFmpegError, NotImplementedError) as error:
             if not self._settings.hardware:
                 raise
-            encoder = self._settings.choice.encoder
-            raise HardwareEncoderError(f"{encoder} {what}: {error.strerror}") from error
+            encoder, reason = self._settings.choice.encoder, getattr(error, "strerror", error)
+            raise HardwareEncoderError(f"{encoder} {what}: {reason}") from error
 
     def _options(self, crf: float | None) -> dict[str, str]:
         settings = self._settings
