@@ -38,7 +38,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import av
@@ -59,6 +59,9 @@ from sorawm_pipeline.report import ClipReport, DetectReport
 from sorawm_pipeline.stages.picture_encoder import EncodeSettings
 from sorawm_pipeline.stages.trial import matched_quality
 from sorawm_pipeline.vision.detector import Detection, Detector
+
+if TYPE_CHECKING:
+    import torch
 
 SEED_FRAMES, YOLO_FRAMES = 2, 16
 """Frames of the clip that the slowest variants are given."""
@@ -127,8 +130,8 @@ class Yolo11sBeside(Detector):
         super().__init__(*arguments, **options)
         self._yolo = yolo11s()
 
-    def detect(self, images: NDArray[np.uint8]) -> list[list[Detection]]:
-        for image in images:
+    def detect(self, images: NDArray[np.uint8] | torch.Tensor) -> list[list[Detection]]:
+        for image in np.asarray(images):
             self._yolo(image)
         return super().detect(images)
 

@@ -40,6 +40,7 @@ from sorawm_pipeline.report import MarkReport
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.decode import Decode
 from sorawm_pipeline.stages.detect import Detect
+from sorawm_pipeline.stages.device_pictures import gpu_for
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import Temporal
@@ -109,6 +110,8 @@ class ClipJob:
         self._settled = False
         self.accelerator: str | None = None
         self.devices_tried: list[tuple[str, str]] = []
+        self.kept_on: int | None = None
+        self.not_kept = ""
 
     def prepare(self, output: Path | None, *, overwrite: bool) -> None:
         """Check everything that can be known before the first frame; None: nothing is written.
@@ -134,10 +137,14 @@ class ClipJob:
         Raises:
             ConfigError: the memory budget is too small.
         """
-        decode = Decode(self.clip, self.limits, self.accelerator)
         inpainter = None if self.target is None else warm.inpainter(self.clip.layout)
         room = self.room(warm, inpainter)
         detect = self.detect(warm, room)
+        waiting = room.capacities[0] + 2 * detect.max_cap + detect.held + 1
+        self.kept_on, self.not_kept = gpu_for(
+            self.accelerator, warm.detector.device, waiting * frame_bytes(self.clip)
+        )
+        decode = Decode(self.clip, self.limits, self.accelerator, keep_on=self.kept_on)
         if self.target is None:
             collect = Collect(self.clip.display, room.capacity)
             return Stages((room.capacities[0], room.capacity), decode, detect, (), collect, None)

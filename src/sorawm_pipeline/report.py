@@ -104,10 +104,16 @@ class TriedEncoder(_Model):
 
 
 class DecoderReport(_Model):
-    """The device that decoded, or None for software; `tried` says which were wanted first."""
+    """The device that decoded, or None for software; `tried` says which were wanted first.
+
+    `kept_on_device` is whether the detector's pictures were made there; `not_kept` says why they
+    were not, where a device decoded.
+    """
 
     device: Text | None = None
     tried: tuple[TriedEncoder, ...] = ()
+    kept_on_device: bool = False
+    not_kept: Text | None = None
 
 
 class SpliceReport(_Model):

@@ -161,6 +161,7 @@ class CorridorWalk:
             self.corridor,
             self._job,
             detector=detector_report(self._detector, stages.detect.frames_inferred),
+            not_kept=stages.detect.not_kept,
             inpainter=inpainter_report(self._job.config.inpaint.method, stages.inpainter),
             encoded=stages.last.frames_encoded if isinstance(stages.last, Encode) else 0,
         )
@@ -173,13 +174,17 @@ def part_report(
     detector: DetectorReport | None = None,
     inpainter: InpainterReport | None = None,
     encoded: int = 0,
+    not_kept: str | None = None,
 ) -> PartReport:
-    """What a corridor did."""
+    """What a corridor did; `not_kept` is why pictures on a GPU were not used there."""
+    not_kept = not_kept or job.not_kept or None
     return PartReport(
         decoded=corridor.stages[Decode.name].items,
         encoded=encoded,
         decoder=DecoderReport(
             device=job.accelerator,
+            kept_on_device=job.kept_on is not None and not_kept is None,
+            not_kept=not_kept if job.accelerator is not None else None,
             tried=tuple(TriedEncoder(codec=name, error=why) for name, why in job.devices_tried),
         ),
         detector=detector,

@@ -161,6 +161,7 @@ class Frame:
         picture: the decoded picture in its own pixel format; only the encode stage writes to it.
         marks: what was found on it.
         patches: what is to be written over it.
+        on_device: the same picture on the GPU that decoded it, until the detector is done with it.
     """
 
     index: int
@@ -169,3 +170,4 @@ class Frame:
     picture: av.VideoFrame
     marks: list[Mark] = field(default_factory=list)
     patches: list[Patch] = field(default_factory=list)
+    on_device: av.VideoFrame | None = None

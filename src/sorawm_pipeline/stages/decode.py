@@ -38,6 +38,7 @@ class Decode:
     Args:
         accelerator: libav's name of a device that decodes; None for software.
         span: the only pictures to read; None for all.
+        keep_on: number of the GPU that decodes and keeps its pictures as well; None: it does not.
     """
 
     name = "decode"
@@ -49,7 +50,9 @@ class Decode:
         limits: Limits,
         accelerator: str | None = None,
         span: Span | None = None,
+        keep_on: int | None = None,
     ) -> None:
+        self._keep_on = keep_on
         self._clip = clip
         self._span = span
         self._limits = limits
@@ -64,10 +67,7 @@ class Decode:
             self._open()
 
     def _open(self) -> None:
-        hwaccel = (
-            HWAccel(self.accelerator, allow_software_fallback=False) if self.accelerator else None
-        )
-        self._container = open_clip(self._clip, self._limits, hwaccel)
+        self._container = open_clip(self._clip, self._limits, self._device())
         stream = self._container.streams[self._clip.stream_index]
         if not isinstance(stream, VideoStream):
             raise InputError(f"{self._clip.path} changed while it was being read")
@@ -77,6 +77,17 @@ class Decode:
         if self._span is not None:
             self._container.seek(self._span.start_pts, stream=stream)
             self._frames = _within(self._span, self._frames)
+
+    def _device(self) -> HWAccel | None:
+        if self.accelerator is None:
+            return None
+        keep = self._keep_on
+        return HWAccel(
+            self.accelerator,
+            device=None if keep is None else str(keep),
+            allow_software_fallback=False,
+            is_hw_owned=keep is not None,
+        )
 
     def stop(self) -> None:
         """End the stream here. May be called from any thread."""
@@ -111,7 +122,10 @@ class Decode:
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[Frame]:
         last = None
-        for index, picture in enumerate(self._pictures(container, stream)):
+        for index, decoded in enumerate(self._pictures(container, stream)):
+            on_device, picture = (
+                (decoded, brought_down(decoded)) if self._keep_on is not None else (None, decoded)
+            )
             self._check_unchanged(picture, index)
             pts = self._moment(picture)
             if pts is None:
@@ -127,7 +141,7 @@ class Decode:
             last = pts
             if picture.format.name != self._clip.layout.name:
                 picture = picture.reformat(format=self._clip.layout.name)
-            yield Frame(index, pts, picture.duration or 0, picture)
+            yield Frame(index, pts, picture.duration or 0, picture, on_device=on_device)
 
     def _moment(self, picture: av.VideoFrame) -> int | None:
         """When a picture is shown, or None.
@@ -194,6 +208,12 @@ class Decode:
                 "split it there and clean the parts one by one",
                 kind="unsupported",
             )
+
+
+def brought_down(picture: av.VideoFrame) -> av.VideoFrame:
+    """A device's picture in memory, as it is."""
+    assert picture.sw_format is not None
+    return picture.reformat(format=picture.sw_format.name)
 
 
 def _within(span: Span, frames: Iterator[Frame]) -> Iterator[Frame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -14,13 +15,16 @@ from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.frame import Frame, Plane
 from sorawm_pipeline.media.planes import plane_view
-from sorawm_pipeline.stages.small_pictures import SmallPictures
+from sorawm_pipeline.stages.small_pictures import SmallPictures, stacked
 from sorawm_pipeline.vision.detector import Detection, Detector, NoDetector
 from sorawm_pipeline.vision.masks import Masks
 from sorawm_pipeline.vision.regions import Regions
 from sorawm_pipeline.vision.runs import Runs
 from sorawm_pipeline.vision.sampling import Sampler
 from sorawm_pipeline.vision.tracks import Marks, Tracks, longest_gap
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Detect:
@@ -90,6 +94,11 @@ class Detect:
         nothing = av.VideoFrame(16, 16, "gray")  # their pictures are not looked at any more
         self._waiting = deque(Frame(*moment, nothing) for moment in moments)
 
+    @property
+    def not_kept(self) -> str | None:
+        """Why pictures that lay on the GPU were not used there, if that is so."""
+        return self._small.failure
+
     def cap(self) -> int:
         return self._batch_cap.cap()
 
@@ -120,7 +129,7 @@ class Detect:
             self._masks.see(index, self._luma(index), settled.marks)
             ready += self._tracks.push(settled.marks, settled.gone)
         for index in [index for index in self._unsettled if index <= upto]:
-            del self._unsettled[index]
+            self._unsettled.pop(index).on_device = None
         return ready
 
     def _released(self, ready: list[Marks]) -> list[Frame]:
@@ -137,12 +146,13 @@ class Detect:
         return plane_view(self._unsettled[index].picture, 0, self._clip.layout)
 
     def _look(self, indices: Sequence[int]) -> list[Marks]:
-        images = [self._small.of(self._unsettled[index].picture) for index in indices]
+        frames = [self._unsettled[index] for index in indices]
+        images = [self._small.of(frame.picture, frame.on_device) for frame in frames]
         self.frames_inferred += len(images)
         return [
             [self._small.mark(found) for found in detections]
             for detections in self._batch_cap.run(self._infer, images)
         ]
 
-    def _infer(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        return self._detector.detect(np.stack(images))
+    def _infer(self, images: Sequence[NDArray[np.uint8] | torch.Tensor]) -> list[list[Detection]]:
+        return self._detector.detect(stacked(images))

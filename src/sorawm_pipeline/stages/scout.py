@@ -199,7 +199,7 @@ class Scout:
         ]:
             raise Doubt(f"its pictures are of another kind at {self._seconds(pts)}")
         self._check_reach(pts)
-        self._waiting.append((pts, self._small.of(picture)))
+        self._waiting.append((pts, self._small.in_memory(picture)))
         self._looked.append(pts)
 
     def _check_reach(self, pts: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
 from sorawm_pipeline.vision.onnx_backend import OnnxBackend
 from sorawm_pipeline.vision.ultralytics_backend import UltralyticsBackend
 from sorawm_pipeline.vision.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "tensorrt", "none"]
 
@@ -36,7 +39,7 @@ class _Backend(Protocol):
     fixed: tuple[int, int] | None
     fallback: str | None
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    def __call__(self, images: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +140,12 @@ class Detector:
         """Run once on a black batch of this input size, so that the first real one is not slow."""
         self.detect(np.zeros((batch, height, width, 3), np.uint8))
 
-    def detect(self, images: NDArray[np.uint8]) -> list[list[Detection]]:
+    def detect(self, images: NDArray[np.uint8] | torch.Tensor) -> list[list[Detection]]:
         """Find marks in a batch.
 
         Args:
-            images: uint8 RGB (n, height, width, 3); sides as `input_size` gives them.
+            images: uint8 RGB (n, height, width, 3); sides as `input_size` gives them. A tensor
+                where the detector runs on CUDA.
 
         Returns:
             For each picture its marks, most confident first; boxes in pixels of that picture and
@@ -152,7 +156,11 @@ class Detector:
             RuntimeError: the detector was closed, or the runtime failed (an out-of-memory error
                 of a GPU keeps its own type, so that the caller can split the batch).
         """
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        if (
+            str(images.dtype) not in ("uint8", "torch.uint8")
+            or images.ndim != 4
+            or images.shape[3] != 3
+        ):
             raise ValueError(
                 f"expected uint8 RGB (n, h, w, 3), got {images.dtype} of shape {images.shape}"
             )
@@ -182,8 +190,8 @@ class NoDetector:
         del width, height
         return self.smallest, self.smallest
 
-    def detect(self, images: NDArray[np.uint8]) -> list[list[Detection]]:
-        return [[] for _ in images]
+    def detect(self, images: NDArray[np.uint8] | torch.Tensor) -> list[list[Detection]]:
+        return [[] for _ in range(len(images))]
 
     def close(self) -> None:
         pass

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.vision.cpu_networks import OnnxNetwork
 from sorawm_pipeline.vision.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
 
 Floats = NDArray[np.float32]
 
@@ -43,8 +48,9 @@ class OnnxBackend:
         self.fixed = (width, height) if width is not None and height is not None else None
         self._most = count
 
-    def __call__(self, images: NDArray[np.uint8]) -> Floats:
+    def __call__(self, images: NDArray[np.uint8] | torch.Tensor) -> Floats:
         """What the network gives for pictures (n, h, w, 3), RGB: (n, ...)."""
+        assert isinstance(images, np.ndarray)  # tensors are for detectors on CUDA
         planes = np.empty((len(images), 3, *images.shape[1:3]), np.float32)
         np.multiply(images.transpose(0, 3, 1, 2), np.float32(1 / 255), out=planes)
         if self._most is None or self._most == len(planes):

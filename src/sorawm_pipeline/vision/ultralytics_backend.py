@@ -62,13 +62,15 @@ class UltralyticsBackend:
         elif compiled:
             self.fallback = f"weights as {backend.format} cannot be compiled"
 
-    def __call__(self, images: NDArray[np.uint8]) -> Floats:
+    def __call__(self, images: NDArray[np.uint8] | torch.Tensor) -> Floats:
         """What the network gives for pictures (n, h, w, 3), RGB: (n, ...)."""
         import torch
 
         with torch.inference_mode():
             # As bytes, a quarter of what floats are, if they travel to a GPU.
-            pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+            if isinstance(images, np.ndarray):
+                images = torch.from_numpy(np.ascontiguousarray(images))
+            pixels = images.to(self.device)
             batch = pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)
             output = self._backend(batch)
             first = output[0] if isinstance(output, (list, tuple)) else output
