@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from xml.dom import minidom
 
 import av
@@ -272,9 +273,9 @@ async def test_frames_that_live_at_once_stay_within_the_bound(
     alive = peak = 0
 
     class Counted(Frame):
-        def __init__(self, *args: object) -> None:
+        def __init__(self, *args: Any, **named: Any) -> None:
             nonlocal alive, peak
-            super().__init__(*args)  # type: ignore[arg-type]
+            super().__init__(*args, **named)
             alive += 1
             peak = max(peak, alive)
 

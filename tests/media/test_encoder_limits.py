@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import pytest
@@ -17,6 +18,7 @@ from sorawm_pipeline.media.clip import ClipInfo, probe
 from sorawm_pipeline.media.display import Display
 from sorawm_pipeline.media.encoders import choose_encoder
 from sorawm_pipeline.media.planes import layout_of
+from sorawm_pipeline.stages.picture_encoder import EncodeSettings, PictureEncoder
 from tests.clips import LIMITS, Clip, times
 
 MakeClip = Callable[[str, Clip], Path]
@@ -98,6 +100,41 @@ async def test_a_refusal_that_nobody_foresaw_is_a_sentence(
     assert report.error.kind == "unsupported"
     assert report.error.message.startswith("libx265 does not take this clip, 96x64 yuv420p")
     assert {path.name for path in tmp_path.iterdir()} == {"before.mkv", "clip.mkv"}
+
+
+class Untimed:
+    """A stream of x265's as it may be after one picture: memory that nobody wrote is a time."""
+
+    def encode(self, picture: object) -> list[av.Packet[Any]]:
+        if picture is not None:
+            return []
+        packet = av.Packet(b"picture")
+        packet.pts, packet.dts = 80, -4_468_862_132_678_726_709
+        return [packet]
+
+
+def test_decoding_times_that_x265_makes_up_are_not_written(plain: ClipInfo) -> None:
+    settings = EncodeSettings(encoders.ENCODERS["hevc"], "matroska", "veryfast")
+    pictures, stream = PictureEncoder(plain, settings), cast("Any", Untimed())
+    assert not pictures.coded(stream, av.VideoFrame(96, 64, "yuv420p"))
+    (packet,) = pictures.coded(stream, None)
+    assert (packet.pts, packet.dts) == (80, 80)
+
+
+@pytest.mark.usefixtures("detectors")
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4"])
+@pytest.mark.parametrize("frames", [1, 2, 3])
+async def test_hevc_of_very_few_frames_is_whole(
+    frames: int, name: str, make_clip: MakeClip, tmp_path: Path
+) -> None:
+    plain = ("x265-params", "log-level=0:bframes=0")
+    source = make_clip(name, replace(HEVC, frames=frames, options=(HEVC.options[0], plain)))
+    config = PipelineConfig.model_validate({"encode": {"splice": "off"}})
+    await Pipeline(config).process(source, tmp_path / f"out-{name}")
+    assert times(tmp_path / f"out-{name}") == times(source)
+    with av.open(str(tmp_path / f"out-{name}")) as result:
+        decoded = [packet.dts for packet in result.demux(video=0) if packet.dts is not None]
+    assert all(abs(dts) < 1_000_000 for dts in decoded)
 
 
 def rewritten(source: Path, target: Path, change: str) -> Path:

@@ -36,6 +36,10 @@ from sorawm_pipeline.snapshot import value
 GBR_MATRIX = 0
 UNTRUE_TAGS = {"encoder", BESIDE}
 """What a source's stream says of itself and a result's does not: its encoder, a second part."""
+UNTIMED = 2
+"""libx265 makes decoding times up where it is given no more pictures (its issue 781). So few are
+decoded in the order in which they are shown."""
+
 FRAME_DURATION = 1 << 8
 """libav's AV_CODEC_FLAG_FRAME_DURATION: frames say how long they last, and packets shall too."""
 
@@ -89,6 +93,7 @@ class PictureEncoder:
         self._clip = clip
         self._settings = settings
         self._clock: FrameClock | None = None
+        self._given = 0
         self.pixel_format = pixel_format_for(settings.choice.encoder, clip.layout.name)
         self._to_yuv = clip.layout.rgb and self.pixel_format.startswith(("yuv", "nv"))
 
@@ -114,6 +119,7 @@ class PictureEncoder:
                 hwaccel=None if device is None else HWAccel(device),
             )
         assert isinstance(stream, VideoStream)
+        self._given = 0
         stream.metadata.update(true_tags(metadata))
         context = stream.codec_context
         context.width, context.height = clip.width, clip.height
@@ -201,7 +207,11 @@ class PictureEncoder:
         """
         with self._hardware_blamed("failed"):
             packets = stream.encode(picture)
+        self._given += picture is not None
+        untimed = self._settings.choice.encoder == "libx265" and self._given <= UNTIMED
         for packet in packets:
+            if untimed:
+                packet.dts = packet.pts
             if self._clock is not None:
                 self._clock.restore(packet)
         return packets
