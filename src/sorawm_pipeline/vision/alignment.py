@@ -12,11 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
+from sorawm_pipeline.vision.ring import Bools, Floats, Ring
 
-SAMPLES, FEWEST = 1000, 200
-"""Pixels that a movement is fitted to, about, and least of them."""
+FEWEST = 200
+"""Samples that a movement is fitted to, at least."""
 
 SHIFT, AFFINE = 1, 3
 """Terms of a movement that is the same everywhere, and of an affine one."""
@@ -68,62 +67,52 @@ def farthest(movement: Movement, high: int, wide: int) -> float:
     return float(np.abs(movement @ corners - corners[:2]).max())
 
 
-def movement(here: Floats, there: Floats, known: Bools, last: Movement) -> Movement:
+def movement(here: Floats, there: Floats, ring: Ring, last: Movement) -> Movement:
     """The movement of a place from one frame to another.
 
     Args:
         here: luma (h, w), grey levels.
         there: the same of the other frame.
-        known: (h, w), where no mark covers `here`.
+        ring: where no mark covers `here`.
         last: the movement before, which this one may resemble.
     """
-    ring = _Ring(here, known)
-    if len(ring.at) < FEWEST:
+    if len(ring.samples) < FEWEST:
         return standing()
-    still = ring.left(there, standing())
+    samples = _Samples(here, ring)
+    still = samples.left(there, standing())
     stood = bool((last == standing()).all())
-    found, left = ring.fitted(there, last) if stood else ring.refined(there, last)
+    found, left = samples.fitted(there, last) if stood else samples.refined(there, last)
     if left > EXPLAINED * still:
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         flow = search.calc(_bytes(here), _bytes(there), None)
         shift = standing()
-        shift[:, 2] = np.median(flow[known][::SPARSE], axis=0)
+        shift[:, 2] = np.median(flow[ring.known][::SPARSE], axis=0)
         starts = [shift] if stood else [shift, last, standing()]
-        others = (ring.fitted(there, start) for start in starts)
+        others = (samples.fitted(there, start) for start in starts)
         found, left = min((found, left), *others, key=lambda pair: pair[1])
     # In flat surroundings any movement may do: it must do better than none.
     return found if left < WORTH * still else standing()
 
 
-class _Ring:
-    """Samples of what is seen around a mark in one frame.
+class _Samples:
+    """What is seen around a mark in one frame."""
 
-    Attributes:
-        at: (n, 2), x and y.
-    """
-
-    def __init__(self, luma: Floats, known: Bools) -> None:
+    def __init__(self, luma: Floats, ring: Ring) -> None:
         high, wide = luma.shape
-        inner = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8))
-        rows, columns = np.nonzero(inner)
-        step = max(1, len(rows) // SAMPLES)
-        rows, columns = rows[::step], columns[::step]
-        self.at = np.stack([columns, rows], 1).astype(np.float32)
-        self._last = np.array([wide - 1, high - 1], np.float32)
-        self._luma = luma[rows, columns]
-        slope = [
-            cv2.Sobel(luma, cv2.CV_32F, *way, scale=1 / 8)[rows, columns]
+        self._at = ring.at
+        self._size = wide, high
+        self._luma = luma.take(ring.samples)
+        slopes = [
+            cv2.Sobel(luma, cv2.CV_32F, *way, scale=1 / 8).take(ring.samples)
             for way in ((1, 0), (0, 1))
         ]
-        # Coordinates of about one, so that the terms of a movement weigh alike.
-        self._middle, self._size = (wide / 2, high / 2), (wide, high)
-        across, down = ((self.at - self._middle) / self._size).T
-        terms = np.stack([np.ones_like(across), across, down], 1)
-        self._slopes = (terms[:, :, None] * np.stack(slope, 1)[:, None, :]).astype(np.float32)
+        terms = ring.terms
+        self._slopes = (terms[:, :, None] * np.stack(slopes, 1)[:, None, :]).astype(np.float32)
 
     def left(self, there: Floats, way: Movement) -> float:
         """The difference to another frame that is left after a movement to it."""
-        return _cost(self._misfit(there, way))
+        off, inside = self._misfit(there, way)
+        return self._cost(off[inside])
 
     def refined(self, there: Floats, start: Movement) -> tuple[Movement, float]:
         """An affine movement near `start`; how much of the difference it leaves."""
@@ -134,29 +123,35 @@ class _Ring:
         shift = self._better(there, start, SHIFT)
         return min(shift, self._better(there, shift[0], AFFINE), key=lambda found: found[1])
 
-    def _misfit(self, there: Floats, way: Movement) -> Floats:
-        """The samples' difference (n) after a movement; nan where it leads out of the picture."""
-        at = (self.at @ way[:, :2].T + way[:, 2]).astype(np.float32)
-        moved = cv2.remap(
-            there, at[:, 0], at[:, 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        off = np.asarray(moved.ravel() - self._luma, np.float32)
-        off[((at < 0) | (at > self._last)).any(1)] = np.nan
-        return off
+    def _misfit(self, there: Floats, way: Movement) -> tuple[Floats, Bools]:
+        """The samples' difference (n) after a movement, and where that leads into the picture."""
+        x, y = np.ascontiguousarray((self._at @ way[:, :2].T + way[:, 2]).T, np.float32)
+        moved = cv2.remap(there, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        wide, high = self._size
+        inside = (x >= 0) & (x <= wide - 1) & (y >= 0) & (y <= high - 1)
+        return np.asarray(moved.ravel() - self._luma, np.float32), inside
+
+    def _cost(self, seen: Floats) -> float:
+        """How large the difference of the samples that are seen is, outliers counting little."""
+        if len(seen) <= SHARED * len(self._at):
+            return np.inf
+        cost = seen / np.float32(GREY)
+        cost *= cost
+        return float(np.log1p(cost, out=cost).mean())
 
     def _better(self, there: Floats, way: Movement, terms: int) -> tuple[Movement, float]:
         """The best of some steps from a movement, by its first `terms` terms."""
-        slopes = self._slopes[:, :terms].reshape(len(self.at), -1)
+        slopes = self._slopes[:, :terms].reshape(len(self._at), -1)
         best, least = way, np.inf
         for _ in range(STEPS + 1):
-            off = self._misfit(there, way)
-            left = _cost(off)
+            off, inside = self._misfit(there, way)
+            seen = off[inside]
+            left = self._cost(seen)
             if left < least:
                 best, least = way, left
             if left == np.inf:
                 break
-            inside = np.isfinite(off)
-            usual = USUAL * max(middle(np.abs(off[inside])), 1.0)
+            usual = USUAL * max(middle(np.abs(seen)), 1.0)
             off[~inside] = 0
             weight = inside / (1 + (off / np.float32(usual)) ** 2)
             weighted = slopes.T * weight
@@ -172,11 +167,9 @@ class _Ring:
         """What terms (1 or 3, 2) in centred coordinates add to a movement."""
         added = np.zeros((2, 3))
         added[:, 2] = terms[0]
-        for term, middle, size, column in zip(
-            terms[1:], self._middle, self._size, range(2), strict=False
-        ):
+        for term, size, column in zip(terms[1:], self._size, range(2), strict=False):
             added[:, column] += term / size
-            added[:, 2] -= term * middle / size
+            added[:, 2] -= term * (size / 2) / size
         return added
 
 
@@ -184,14 +177,6 @@ def middle(values: Floats) -> float:
     """The upper median of values (n), n > 0; in a tenth of the time of numpy's."""
     half = len(values) // 2
     return float(np.partition(values, half)[half])
-
-
-def _cost(off: Floats) -> float:
-    """How large a difference (n, nan where there is none) is, outliers counting little."""
-    seen = off[np.isfinite(off)]
-    if len(seen) <= SHARED * len(off):
-        return np.inf
-    return float(np.mean(np.log1p((seen / np.float32(GREY)) ** 2)))
 
 
 def _bytes(luma: Floats) -> NDArray[np.uint8]:

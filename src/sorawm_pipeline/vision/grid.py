@@ -14,6 +14,7 @@ from sorawm_pipeline.media.planes import PixelLayout, rounded_like
 Floats = NDArray[np.float32]
 
 GREY = 128 / 255
+BLOCK = (0, 0), (0, 1), (1, 0), (1, 1)
 RGB_TO_YCC = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], np.float32
 ) / np.float32(255)
@@ -28,20 +29,20 @@ def to_grid(planes: Sequence[Plane], layout: PixelLayout) -> Floats:
     Channels are the four luma samples of a 2x2 block, row by row, then the two of chroma.
     """
     scale = np.float32(1 / (255 * 2 ** (layout.depth - 8)))
-    whole = [plane.astype(np.float32) * scale for plane in planes]
     if layout.rgb:
-        green, blue, red = whole
+        green, blue, red = (plane * scale for plane in planes)
         colour = np.stack([red, green, blue])
         luma, *chroma = np.tensordot(RGB_TO_YCC, colour, 1) + YCC_ZERO[:, None, None]
     else:
-        luma, *chroma = whole
+        luma, *chroma = (plane * scale for plane in planes)
     height, width = (-(-side // 2) for side in luma.shape)
-    luma = np.pad(luma, [(0, 2 * height - luma.shape[0]), (0, 2 * width - luma.shape[1])], "edge")
-    grid = np.full((6, height, width), GREY, np.float32)
-    grid[:4] = folded(luma)
-    for channel, plane in enumerate(chroma):
+    grid = np.empty((6, height, width), np.float32)
+    fold(luma, grid[:4])
+    if not chroma:
+        grid[4:] = GREY
+    for channel, plane in enumerate(chroma, start=4):
         same = plane.shape == (height, width)
-        grid[4 + channel] = (
+        grid[channel] = (
             plane if same else cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
         )
     return grid
@@ -81,18 +82,25 @@ def from_rgb(picture: Floats, like: Sequence[Plane], layout: PixelLayout) -> tup
     )
 
 
-def folded(luma: Floats) -> Floats:
-    """A plane (2h, 2w) as four channels (4, h, w): the samples of each 2x2 block, row by row."""
-    height, width = luma.shape[0] // 2, luma.shape[1] // 2
-    blocks = luma.reshape(height, 2, width, 2).transpose(1, 3, 0, 2)
-    return blocks.reshape(4, height, width)
+def fold(luma: Floats, grid: Floats) -> None:
+    """Write a plane into four channels (4, h, w): the samples of each 2x2 block, row by row.
+
+    A plane of odd sides has its last row or column twice.
+    """
+    height, width = luma.shape
+    if height % 2 or width % 2:
+        luma = np.pad(luma, [(0, height % 2), (0, width % 2)], "edge")
+    for channel, (row, column) in enumerate(BLOCK):
+        grid[channel] = luma[row::2, column::2]
 
 
 def luma_of(grid: Floats, shape: tuple[int, ...]) -> Floats:
     """The luma (h, w) of a grid (4 or more, h / 2, w / 2), cut to `shape`."""
     _, height, width = grid.shape
-    blocks = grid[:4].reshape(2, 2, height, width).transpose(2, 0, 3, 1)
-    return np.ascontiguousarray(blocks.reshape(2 * height, 2 * width)[: shape[0], : shape[1]])
+    luma = np.empty((2 * height, 2 * width), np.float32)
+    for channel, (row, column) in enumerate(BLOCK):
+        luma[row::2, column::2] = grid[channel]
+    return np.ascontiguousarray(luma[: shape[0], : shape[1]])
 
 
 def from_grid(grid: Floats, like: Sequence[Plane], layout: PixelLayout) -> tuple[Plane, ...]:

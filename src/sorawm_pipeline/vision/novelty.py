@@ -70,7 +70,7 @@ class Novelty:
     def __init__(self, depth: int) -> None:
         self._scale = np.float32(2.0 ** (8 - depth))
         self._last: Floats | None = None
-        self._changes: deque[tuple[int, Floats, float]] = deque(maxlen=3)
+        self._changes: deque[tuple[int, Floats, Floats]] = deque(maxlen=3)
         self._cell = 1
         self._found: list[_Change] = []
 
@@ -85,8 +85,8 @@ class Novelty:
         if self._last is not None:
             change = small - self._last
             # Of one sign: an overlay pulls all it covers towards its colour.
-            local = np.abs(cv2.blur(change, WINDOW))
-            self._changes.append((index, local, float(np.median(np.abs(change)))))
+            local = cv2.blur(change, WINDOW)
+            self._changes.append((index, np.abs(local, out=local), np.abs(change, out=change)))
             if len(self._changes) == self._changes.maxlen:
                 self._judge()
         self._last = small
@@ -102,9 +102,14 @@ class Novelty:
         return sorted(told, key=lambda surprise: -surprise.strength)
 
     def _judge(self) -> None:
-        (_, before, usual), (index, change, median), (_, after, later) = self._changes
-        excess = np.asarray(change - PERSISTENT * np.maximum(before, after), np.float32)
-        cut = median - PERSISTENT * max(usual, later) >= CUT
+        (_, before, usual), (index, change, here), (_, after, later) = self._changes
+        excess = np.maximum(before, after)
+        excess *= np.float32(PERSISTENT)
+        np.subtract(change, excess, out=excess)
+        cut = False
+        if 2 * here.mean() >= CUT:  # a median is at most twice the mean, which is cheaper
+            median, *others = (float(np.median(one)) for one in (here, usual, later))
+            cut = median - PERSISTENT * max(others) >= CUT
         if cut or excess.max() >= SUDDEN:
             self._found.append(_Change(index, excess, cut))
 

@@ -144,6 +144,20 @@ class Overlay:
             if share >= PART_SHARE * sum(energy)
         )
 
+    @cached_property
+    def _divisor(self) -> Floats:
+        return np.maximum(self._strength**2, 1e-6)
+
+    @cached_property
+    def _weights(self) -> list[tuple[NDArray[np.intp], Floats, np.float32]]:
+        """For each part its pixels' flat indices, their weights, and the sum of these."""
+        found = []
+        for part in self.parts:
+            at = np.flatnonzero(part.where)
+            weights = np.square(self._strength.take(at))
+            found.append((at, weights, weights.sum()))
+        return found
+
     def _part(self, where: NDArray[np.bool_]) -> Part:
         rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
         step, origin = self.region.step, self.region.box
@@ -162,10 +176,11 @@ class Overlay:
         strong edge can say is bounded. A part that is not where it was is looked for beside, since
         animated ones hop.
         """
-        weight = self._strength**2
-        share = (edges * self.mean).sum(0) / np.maximum(weight, 1e-6)
-        share = np.clip(share, -1.0, 1.5)
-        levels = [float(np.average(share[p.where], weights=weight[p.where])) for p in self.parts]
+        share = (edges * self.mean).sum(0) / self._divisor
+        np.clip(share, -1.0, 1.5, out=share)
+        levels = [
+            float((share.take(at) * weights).sum() / total) for at, weights, total in self._weights
+        ]
         for number, level in enumerate(levels):
             if HOPPED[0] < level < HOPPED[1]:
                 levels[number] = max(level, self._beside(self.parts[number], edges))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 
 from sorawm_pipeline.media.clip import ClipInfo
@@ -18,11 +19,13 @@ from sorawm_pipeline.vision.propagate import (
     STILL,
     Floats,
     Sight,
+    View,
     combined,
     expected,
     moved,
     updated,
 )
+from sorawm_pipeline.vision.ring import Ring
 
 AROUND = 8
 """Pixels around a patch that are followed too: motion brings them under the mark."""
@@ -41,7 +44,7 @@ class _Moment:
     """
 
     index: int
-    sight: Sight
+    sight: View
     way: Movement | None = None
     carried: Sight | None = None
     patch: int | None = None
@@ -53,6 +56,7 @@ class _Place:
 
     Attributes:
         estimate: of the region in the latest frame.
+        ring: of the latest frame.
         last: movement between the latest two frames.
         due: movement that was too little to move the estimate by.
         closed: whether its mark is gone.
@@ -61,6 +65,7 @@ class _Place:
     region: Box
     moments: list[_Moment] = field(default_factory=list)
     estimate: Sight | None = None
+    ring: Ring | None = None
     last: Movement = field(default_factory=standing)
     due: Movement = field(default_factory=standing)
     closed: bool = False
@@ -70,7 +75,7 @@ class _Place:
         """Whether its mark is still there, or a frame that held it is not settled yet."""
         return not self.closed or any(moment.patch is not None for moment in self.moments)
 
-    def way_to(self, here: Sight, there: Sight) -> Movement | None:
+    def way_to(self, here: View, there: Sight) -> Movement | None:
         """The movement from the next sight to the estimate; None as long as it is too little."""
         self.last = moved(here, there, self.last)
         self.due = joined(self.last, self.due)
@@ -146,7 +151,8 @@ class Places:
 
     def _follow(self, place: _Place, frame: Frame, at: int | None) -> None:
         """Filter a place forward to its next frame."""
-        moment = _Moment(frame.index, self._sight(place.region, frame), patch=at)
+        moment = _Moment(frame.index, self._view(place, frame), patch=at)
+        place.ring = moment.sight.ring
         if place.estimate is None:
             place.estimate = moment.sight
         else:
@@ -160,9 +166,9 @@ class Places:
         estimate = moment.sight if ahead is None else updated(ahead, moment.sight)
         return expected(estimate, None if moment.way is None else inverse(moment.way), before.sight)
 
-    def _sight(self, region: Box, frame: Frame) -> Sight:
+    def _view(self, place: _Place, frame: Frame) -> View:
         """A place as a frame shows it, with all of the frame's patches in it."""
-        layout = self._clip.layout
+        layout, region = self._clip.layout, place.region
         planes = list(cut(frame.picture, region, layout))
         variance = np.full(planes[0].shape, KNOWN, np.float32)
         for patch in frame.patches:
@@ -174,15 +180,20 @@ class Places:
                 target = area.within(layout.plane_box(region, index))
                 source = area.within(layout.plane_box(patch.box, index))
                 hidden = patch.alpha[index][source] > 0
-                plane[target][hidden] = patch.planes[index][source][hidden]
+                np.copyto(plane[target], patch.planes[index][source], where=hidden)
             own = patch.variance
             if own is None:
                 own = np.where(patch.alpha[0] > 0, np.float32(BLIND), np.float32(KNOWN))
             there = variance[shared.within(region)]
             np.maximum(there, own[shared.within(patch.box)], out=there)
-        return Sight(
-            planes[0].astype(np.float32) * self._scale, _stacked(planes[1:], self._scale), variance
-        )
+        ring = place.ring
+        known = variance <= KNOWN
+        if ring is None or not np.array_equal(known, ring.known):
+            ring = Ring(known)
+        luma, chroma = planes[0].astype(np.float32), _merged(planes[1:])
+        luma *= self._scale
+        chroma *= self._scale
+        return View(luma, chroma, variance, ring)
 
     def _patch(self, region: Box, patch: Patch, sight: Sight) -> Patch:
         """The patch with what is now known of its place."""
@@ -196,7 +207,9 @@ class Places:
         return replace(patch, planes=tuple(planes))
 
 
-def _stacked(planes: Sequence[Plane], scale: np.float32) -> Floats:
+def _merged(planes: Sequence[Plane]) -> Floats:
+    """Planes (h, w) as one array (h, w, n); (1, 1, 0) if there are none."""
     if not planes:
         return np.zeros((1, 1, 0), np.float32)
-    return np.stack([plane.astype(np.float32) * scale for plane in planes], axis=2)
+    merged: Floats = cv2.merge(planes).astype(np.float32)
+    return merged.reshape(*planes[0].shape, len(planes))

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from sorawm_pipeline.vision.alignment import Movement, middle, movement, standing
-
-Floats = NDArray[np.float32]
+from sorawm_pipeline.vision.ring import FAR, Floats, Ring, smoothed
 
 SMOOTH = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
 LINEAR = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -34,10 +32,6 @@ DRIFT = 0.3
 COMMON = 0.3
 """Share of a fill's variance that is the same in all frames, and so cannot be averaged away."""
 
-SPREAD = 5.0
-"""Pixels (sigma) over which misfit is averaged: what motion fails to explain in the ring counts
-under the mark too."""
-
 EXPECTED = 4.0
 """Misfit, in variances, that needs no other explanation than chance."""
 
@@ -47,17 +41,11 @@ GRAIN = 12.0
 ALIKE = 8.0
 """Neighbouring fills err alike: so many of them are worth one."""
 
-FAR = 0.01
-"""Share of samples that the ring as a whole counts for where none of it is near."""
-
 LOST = 200.0
 """Misfit from which what is carried counts for less than its variance: it may be anything."""
 
 STANDING = 0.3
 """Mean squared change of the ring below which a scene stands, without looking for motion."""
-
-SAMPLED = 3
-"""Distance in pixels of the samples that tell the noise."""
 
 STILL = 0.05
 """Way in pixels below which nothing is moved yet: each movement blurs a little."""
@@ -65,7 +53,7 @@ STILL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one frame shows of a place, in 8-bit steps.
+    """What is known of a place in one frame, in 8-bit steps.
 
     Attributes:
         luma: (h, w), filled where a mark is.
@@ -78,16 +66,26 @@ class Sight:
     variance: Floats
 
 
-def moved(here: Sight, there: Sight, last: Movement) -> Movement:
+@dataclass(frozen=True, slots=True)
+class View(Sight):
+    """What the frame itself shows of it.
+
+    Attributes:
+        ring: where no mark covers the place, which is where `variance` is KNOWN.
+    """
+
+    ring: Ring
+
+
+def moved(here: View, there: Sight, last: Movement) -> Movement:
     """The movement from one sight of a place to another; `last` was the one before."""
-    known = here.variance <= KNOWN
-    change = (here.luma - there.luma)[known]
-    if change.size and float(np.mean(change**2)) < STANDING:
+    change = (here.luma - there.luma).take(here.ring.inside)
+    if change.size and float(np.mean(np.square(change, out=change))) < STANDING:
         return standing()
-    return movement(here.luma, there.luma, known, last)
+    return movement(here.luma, there.luma, here.ring, last)
 
 
-def expected(there: Sight, way: Movement | None, here: Sight) -> Sight:
+def expected(there: Sight, way: Movement | None, here: View) -> Sight:
     """What another sight, at the end of a movement, makes one expect here; None stands still."""
     return doubted(carried(there, way), here)
 
@@ -106,6 +104,7 @@ def carried(sight: Sight, way: Movement | None) -> Sight:
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=BLIND,  # what comes in from beyond the region was never seen
     )
+    variance += np.float32(DRIFT)
     chroma = sight.chroma
     if chroma.shape[2]:
         rows, columns, planes = chroma.shape
@@ -113,74 +112,71 @@ def carried(sight: Sight, way: Movement | None) -> Sight:
         small = rate @ way @ np.diag([*(1 / rate.diagonal()), 1.0])
         turned = cv2.warpAffine(chroma, small, (columns, rows), flags=LINEAR, borderMode=EDGE)
         chroma = np.asarray(turned, np.float32).reshape(rows, columns, planes)
-    return Sight(
-        np.asarray(luma, np.float32), chroma, np.asarray(variance + np.float32(DRIFT), np.float32)
-    )
+    return Sight(np.asarray(luma, np.float32), chroma, np.asarray(variance, np.float32))
 
 
-def doubted(carried: Sight, here: Sight) -> Sight:
+def doubted(carried: Sight, here: View) -> Sight:
     """A carried sight with the variance that its misfit to what is seen here gives away.
 
     Only samples that no mark covers are evidence: a fill may err more than it says.
     """
-    ring = (here.variance <= KNOWN).astype(np.float32)
+    ring = here.ring
     misfit = carried.luma - here.luma
     misfit *= misfit
-    some = slice(None, None, SAMPLED)
-    seen = misfit[some, some][ring[some, some] > 0]
+    seen = misfit.take(ring.some)
     grain = min(middle(seen) / 0.455, GRAIN) if seen.size else 0.0  # chi-square's median
     chance = here.variance + carried.variance
     chance += np.float32(grain)
     chance *= np.float32(EXPECTED)
     misfit -= chance
-    misfit *= ring
+    misfit *= ring.weight
     np.maximum(misfit, 0, out=misfit)
-    usual = float(misfit.sum()) / max(float(ring.sum()), 1.0)
-    high, wide = ring.shape
-    half = ((wide + 1) // 2, (high + 1) // 2)
-    near, weight = (
-        cv2.GaussianBlur(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), (0, 0), SPREAD / 2)
-        for plane in (misfit, ring)
-    )
+    usual = float(misfit.sum()) / max(ring.size, 1.0)
+    near = smoothed(misfit)
     near += np.float32(FAR * usual)
-    near /= weight + np.float32(FAR)
+    near /= ring.near
     near *= 1 + near / np.float32(LOST)
-    excess = cv2.resize(near, (wide, high))
+    excess = np.asarray(cv2.resize(near, misfit.shape[::-1]), np.float32)
     excess += carried.variance
     return Sight(carried.luma, carried.chroma, excess)
 
 
-def updated(carried: Sight, here: Sight) -> Sight:
+def updated(carried: Sight, here: View) -> Sight:
     """A carried sight weighed against the frame's own: what travels on from here."""
-    gain = carried.variance / (
-        carried.variance
-        + here.variance * np.where(here.variance > KNOWN, np.float32(ALIKE), np.float32(1))
-    )
-    left = (1 - gain) * carried.variance
-    # Fills of neighbouring frames err alike: their mean is never surer than COMMON allows.
+    # Fills of neighbouring frames err alike, so that many of them are worth one.
+    gain = here.variance * np.where(here.ring.known, np.float32(1), np.float32(ALIKE))
+    gain += carried.variance
+    np.divide(carried.variance, gain, out=gain)
+    left = 1 - gain
+    left *= carried.variance
+    # Their mean is never surer than COMMON allows.
     floor = np.minimum(carried.variance, np.float32(COMMON) * here.variance)
-    return _mixed(carried, here, gain, np.maximum(left, floor))
+    return _mixed(carried, here, gain, np.maximum(left, floor, out=left))
 
 
 def combined(here: Sight, carried: list[Sight]) -> Sight:
     """The frame's own sight with those carried to it from either side, each by its variance."""
     best = here
     for other in carried:
-        gain = best.variance / (best.variance + other.variance)
-        best = _mixed(best, other, gain, (1 - gain) * best.variance)
+        gain = best.variance + other.variance
+        np.divide(best.variance, gain, out=gain)
+        variance = 1 - gain
+        variance *= best.variance
+        best = _mixed(best, other, gain, variance)
     return best
 
 
 def _mixed(one: Sight, other: Sight, share: Floats, variance: Floats) -> Sight:
     """`share` of the other in the one, plane by plane."""
-    luma = one.luma + share * (other.luma - one.luma)
-    chroma = one.chroma
-    high, wide, planes = chroma.shape
-    if planes:
-        small = (
-            share
-            if share.shape == (high, wide)
-            else cv2.resize(share, (wide, high), interpolation=cv2.INTER_AREA)
-        )
-        chroma = chroma + small[..., None] * (other.chroma - chroma)
+    luma = other.luma - one.luma
+    luma *= share
+    luma += one.luma
+    high, wide, planes = one.chroma.shape
+    if not planes:
+        return Sight(luma, one.chroma, variance)
+    chroma = other.chroma - one.chroma
+    if share.shape != (high, wide):
+        share = np.asarray(cv2.resize(share, (wide, high), interpolation=cv2.INTER_AREA))
+    chroma *= cv2.merge([share] * planes).reshape(chroma.shape)
+    chroma += one.chroma
     return Sight(luma, chroma, variance)

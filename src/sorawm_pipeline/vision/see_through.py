@@ -23,7 +23,7 @@ from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.vision.compiling import not_compiled
 from sorawm_pipeline.vision.cpu_networks import Precision, fastest
-from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
+from sorawm_pipeline.vision.grid import fold, from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import (
     CONTEXT,
@@ -46,6 +46,15 @@ REACH = 2
 
 SOFT = 3
 """Width in pixels of the edge of what is replaced."""
+
+DISTANCES = (8, 5, 4, 2, 1, 0)
+"""Squares of the distances between pixels that are below SOFT."""
+
+_AWAY = np.square(np.arange(1 - SOFT, SOFT))
+DISCS = [np.uint8(_AWAY[:, None] + _AWAY <= square) for square in DISTANCES[:-1]]
+EDGE = np.zeros(256, np.uint16)
+EDGE[1 : len(DISTANCES) + 1] = np.rint((1 - np.sqrt(DISTANCES) / SOFT) * OPAQUE)
+"""Alpha of a pixel by how many of the discs around it, and it itself, reach a covered one."""
 
 STEEPEST = 0.08
 """Least transparency that an inversion divides by."""
@@ -273,14 +282,21 @@ class SeeThrough:
         mattes, place = self._mattes(before, regions, grids)
         alpha, tone = mattes[:, :4], mattes[:, 4:]
         base = inverted(grids, alpha, tone)
-        keys = list(range(0, len(grids), self._stride))
-        data = [grids[keys] - 0.5, alpha[keys], base[keys] - 0.5]
+        keys = range(0, len(grids), self._stride)
+        every = slice(None, None, self._stride)
         hole = regions[-1].hole
-        answers = _asked(self._networks.fill, np.concatenate(data, 1), FILL_PARTS, hole)
+        batch = _joined([(grids[every], 0.5), (alpha[every], 0), (base[every], 0.5)])
+        answers = _asked(self._networks.fill, batch, FILL_PARTS, hole)
         output = _between(keys, answers, range(len(grids)))
-        pictures = np.clip(base + output[:, :6], 0, 1)
-        doubts = np.exp(np.clip(output[:, 6:], -12, 2)) * np.float32(255**2)
-        doubts += (np.float32(NOISE) / np.maximum(1 - alpha, np.float32(STEEPEST))) ** 2
+        pictures = output[:, :6]
+        pictures += base
+        np.clip(pictures, 0, 1, out=pictures)
+        doubts = np.exp(np.clip(output[:, 6:], -12, 2))
+        doubts *= np.float32(255**2)
+        left = np.maximum(1 - alpha, np.float32(STEEPEST))
+        np.divide(np.float32(NOISE), left, out=left)
+        left *= left
+        doubts += left
         if _still_there(_on_grid(hole), grids.mean(0), pictures.mean(0)):
             return self._blind.fill(regions), place
         patches = [
@@ -306,8 +322,8 @@ class SeeThrough:
         hole = regions[-1].hole
         inside[:, 0][:, *_on_grid(hole)] = 0.5
         prior = np.zeros_like(shorts[:, :4])
-        data = np.concatenate([shorts - 0.5, longs - 0.5, inside, prior], 1)
-        answers = _asked(self._networks.matte, data, MATTE_PARTS, hole)
+        batch = _joined([(shorts, 0.5), (longs, 0.5), (inside, 0), (prior, 0)])
+        answers = _asked(self._networks.matte, batch, MATTE_PARTS, hole)
         keys = (1 / (1 + np.exp(BIASES - answers))).astype(np.float32)
         times = [
             float(np.mean([region.index for region in regions[first : first + MATTE_EVERY]]))
@@ -325,10 +341,7 @@ class SeeThrough:
         cover = luma_of(alpha, shape)
         hidden = region.hole.masks[0] > 0
         covered = ((cover > COVERED) & hidden).astype(np.uint8)
-        covered = cv2.dilate(covered, np.ones((2 * REACH + 1,) * 2, np.uint8))
-        distance = cv2.distanceTransform(1 - covered, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        soft = np.rint(np.clip(1 - distance / SOFT, 0, 1) * OPAQUE).astype(np.uint16)
-        soft = np.minimum(soft, region.hole.alpha[0])
+        soft = np.minimum(softened(covered), region.hole.alpha[0])
         # What the matte leaves out of the box may yet be the mark's.
         variance = np.where(hidden, np.maximum(unsure, SUREST), np.float32(KNOWN))
         return Patch(region.hole.box, planes, chroma_alpha(soft, self._layout), variance)
@@ -353,9 +366,22 @@ def inverted(marked: Floats, alpha: Floats, tone: Floats) -> Floats:
         tone: the overlay's colour (n, 6, h, w).
     """
     mean = alpha.mean(1, keepdims=True)
-    cover = np.concatenate([alpha, mean, mean], 1)
-    under = (marked - cover * tone) / np.maximum(1 - cover, np.float32(STEEPEST))
-    return np.asarray(np.clip(under, 0, 1), np.float32)
+    under = np.empty_like(marked)
+    for part, cover in ((slice(0, 4), alpha), (slice(4, 6), mean)):
+        shown = under[:, part]
+        np.multiply(cover, tone[:, part], out=shown)
+        np.subtract(marked[:, part], shown, out=shown)
+        shown /= np.maximum(1 - cover, np.float32(STEEPEST))
+    return np.clip(under, 0, 1, out=under)
+
+
+def softened(covered: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """The alpha (h, w) of a patch: opaque up to REACH around covered pixels (1), soft beyond."""
+    covered = cv2.dilate(covered, np.ones((2 * REACH + 1,) * 2, np.uint8))
+    near = covered.copy()
+    for disc in DISCS:
+        near += cv2.dilate(covered, disc)
+    return np.asarray(cv2.LUT(near, EDGE), np.uint16)
 
 
 def _still_there(box: tuple[slice, slice], before: Floats, after: Floats) -> bool:
@@ -399,9 +425,28 @@ def _steps(box: tuple[slice, slice], grid: Floats) -> list[Floats]:
 def _between(times: Sequence[float], keys: Floats, wanted: Sequence[float]) -> Floats:
     """Keys (k, ...) known at `times`, at the times wanted: linear between, held outside."""
     at = np.interp(wanted, times, np.arange(len(times)))
-    low = np.floor(at).astype(int)
-    share = (at - low).astype(np.float32)[:, None, None, None]
-    return np.asarray(keys[low] + share * (keys[np.minimum(low + 1, len(keys) - 1)] - keys[low]))
+    out = np.empty((len(at), *keys.shape[1:]), np.float32)
+    for place, one in zip(at, out, strict=True):
+        low = int(place)
+        if place == low:
+            one[...] = keys[low]
+        else:
+            np.subtract(keys[low + 1], keys[low], out=one)
+            one *= np.float32(place - low)
+            one += keys[low]
+    return out
+
+
+def _joined(parts: Sequence[tuple[Floats, float]]) -> Floats:
+    """A network's input from its parts (n, c, h, w), each less what stands beside it."""
+    first = parts[0][0]
+    channels = sum(part.shape[1] for part, _ in parts)
+    batch = np.empty((len(first), channels, *first.shape[2:]), np.float32)
+    at = 0
+    for part, less in parts:
+        np.subtract(part, np.float32(less), out=batch[:, at : at + part.shape[1]])
+        at += part.shape[1]
+    return batch
 
 
 def _asked(network: Network, batch: Floats, parts: Parts, hole: Hole) -> Floats:
@@ -425,9 +470,8 @@ def _resized(batch: Floats, parts: Sequence[int], high: int, wide: int) -> Float
                 luma = luma_of(
                     source[first : first + 4], (2 * source.shape[1], 2 * source.shape[2])
                 )
-                target[first : first + 4] = folded(
-                    np.asarray(cv2.resize(luma, (2 * wide, 2 * high), interpolation=how))
-                )
+                whole = cv2.resize(luma, (2 * wide, 2 * high), interpolation=how)
+                fold(np.asarray(whole, np.float32), target[first : first + 4])
             else:
                 for channel in range(first, first + count):
                     target[channel] = cv2.resize(source[channel], (wide, high), interpolation=how)
@@ -438,6 +482,7 @@ def _resized(batch: Floats, parts: Sequence[int], high: int, wide: int) -> Float
 def _whole(network: Network, batch: Floats) -> Floats:
     """The network's answer to a batch whose sides need not fit it."""
     high, wide = batch.shape[2:]
-    edges = [(0, 0), (0, 0), (0, -high % MODULO), (0, -wide % MODULO)]
-    padded = np.pad(batch, edges, "edge").astype(np.float32, copy=False)
-    return network(padded)[:, :, :high, :wide]
+    down, across = -high % MODULO, -wide % MODULO
+    if down or across:
+        batch = np.pad(batch, [(0, 0), (0, 0), (0, down), (0, across)], "edge")
+    return network(batch)[:, :, :high, :wide]
