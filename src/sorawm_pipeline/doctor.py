@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import shutil
-import sys
 import tempfile
 from importlib import metadata
 from typing import Any
@@ -18,6 +17,7 @@ from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.hardware.codecs import CodecProbe, probe_codecs
 from sorawm_pipeline.hardware.gpu import Gpu, GpuSampler
 from sorawm_pipeline.hardware.memory import cpu_quota, read_memory
+from sorawm_pipeline.hardware.sharing import usable_cores
 
 LIBRARIES = ("av", "onnxruntime", "torch", "ultralytics-opencv-headless", "numpy", "c2pa-python")
 LIMITS = {
@@ -107,7 +107,7 @@ def collect() -> Doctor:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         platform=platform.platform(),
         libraries={name: _version(name) for name in LIBRARIES},
-        cores=Cores(machine=os.cpu_count() or 1, usable=_usable_cores(), quota=cpu_quota()),
+        cores=Cores(machine=os.cpu_count() or 1, usable=usable_cores(), quota=cpu_quota()),
         memory=Memory(total=memory.total, available=memory.available, process=memory.process),
         gpus=Gpus(
             driver=gpus.driver,
@@ -189,12 +189,6 @@ def _models() -> tuple[Model, ...]:
         except ModelError as error:
             found.append(Model(name=name, format=kind, error=error.message))
     return tuple(found)
-
-
-def _usable_cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _limit(number: int) -> int | None:

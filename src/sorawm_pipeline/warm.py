@@ -11,6 +11,7 @@ from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
 from sorawm_pipeline.hardware.gpu import Gpu, GpuSampler, gpu_in_sight
+from sorawm_pipeline.hardware.sharing import network_threads, share_process
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
 from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.readings import no_gpu
@@ -60,6 +61,7 @@ class WarmDetector:
         self._config = config
         self._networks: dict[Forms | None, Networks] = {}
         self.gpu: Callable[[], Gpu | None] = no_gpu
+        share_process()
         self.detector, self.believe = _load(config)
         with ExitStack() as stack:
             stack.callback(self.detector.close)
@@ -92,7 +94,11 @@ class WarmDetector:
             return plug_in(inpaint, device, layout)
         if forms not in self._networks:
             networks = load_networks(
-                device, half=inpaint.half, compile=inpaint.compile, forms=forms
+                device,
+                half=inpaint.half,
+                compile=inpaint.compile,
+                threads=network_threads(),
+                forms=forms,
             )
             self._networks = {forms: networks, networks.forms: networks}
         return SeeThrough(self._networks[forms], layout, inpaint.stride)
@@ -210,6 +216,7 @@ def _load(config: PipelineConfig) -> tuple[Detector | NoDetector, float]:
         image_size=config.detect.image_size,
         half=config.detect.half,
         compile=config.detect.compile,
+        threads=network_threads() if config.detect.weights == "builtin" else None,
     )
     return detector, believe
 

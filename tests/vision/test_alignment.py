@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sorawm_pipeline.vision.alignment import (
-    Floats,
     Movement,
     farthest,
     inverse,
@@ -15,12 +14,14 @@ from sorawm_pipeline.vision.alignment import (
     movement,
     standing,
 )
+from sorawm_pipeline.vision.ring import Floats, Ring
 from tests.vision.textures import rough
 
 HEIGHT, WIDTH = 100, 140
 MARK = np.s_[35:65, 40:100]
 KNOWN = np.ones((HEIGHT, WIDTH), np.bool_)
 KNOWN[MARK] = False
+RING = Ring(KNOWN)
 
 
 def texture(seed: int = 0) -> Floats:
@@ -55,7 +56,7 @@ def test_a_movement_is_found_whatever_stands_still_under_the_mark(
     there = texture()
     here = led_back(there, way)
     here[MARK] = there[MARK] = texture(9)[MARK]
-    assert apart(movement(here, there, KNOWN, standing()), way) < 0.5
+    assert apart(movement(here, there, RING, standing()), way) < 0.5
 
 
 def test_a_part_that_moves_otherwise_counts_little() -> None:
@@ -63,7 +64,7 @@ def test_a_part_that_moves_otherwise_counts_little() -> None:
     there = texture()
     here = led_back(there, way)
     here[:, 110:] = there[:, 110:]  # a fifth of the ring stands still
-    found = movement(here, there, KNOWN, standing())
+    found = movement(here, there, RING, standing())
     assert np.abs(found[:, 2] - way[:, 2]).max() < 0.08
 
 
@@ -74,14 +75,14 @@ def test_among_lines_that_repeat_the_last_movement_decides(last: float) -> None:
     here = np.roll(there, -9, 0)
     here[-9:] = there[3:12]
     before = np.array([[1.0, 0, 0], [0, 1, last]])
-    found = movement(here, there, KNOWN, before)
+    found = movement(here, there, RING, before)
     assert found[1, 2] == pytest.approx(last, abs=0.3)
 
 
 def test_a_fast_movement_needs_no_hint() -> None:
     way = np.array([[1.0, 0, -14.0], [0, 1, 3.0]])
     there = texture(3)
-    assert apart(movement(led_back(there, way), there, KNOWN, standing()), way) < 0.5
+    assert apart(movement(led_back(there, way), there, RING, standing()), way) < 0.5
 
 
 @pytest.mark.parametrize("known", [np.zeros_like(KNOWN), np.pad(np.ones((12, 12), np.bool_), 40)])
@@ -90,7 +91,7 @@ def test_what_is_hardly_seen_stands(known: np.ndarray[tuple[int, int], np.dtype[
     known = np.pad(known, [(0, HEIGHT - known.shape[0]), (0, WIDTH - known.shape[1])])
     there = texture()
     here = led_back(there, np.array([[1.0, 0, 3], [0, 1, 0]]))
-    assert (movement(here, there, known, standing()) == standing()).all()
+    assert (movement(here, there, Ring(known), standing()) == standing()).all()
 
 
 def test_there_and_back_again_is_no_movement() -> None:

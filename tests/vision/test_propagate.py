@@ -11,14 +11,15 @@ from sorawm_pipeline.vision.propagate import (
     BLIND,
     COMMON,
     KNOWN,
-    Floats,
     Sight,
+    View,
     carried,
     combined,
     expected,
     moved,
     updated,
 )
+from sorawm_pipeline.vision.ring import Floats, Ring
 from tests.vision.textures import rough
 
 HEIGHT, WIDTH = 96, 128
@@ -37,19 +38,24 @@ def view(scene: Floats, x: float, y: float) -> Floats:
     return np.asarray(cv2.warpAffine(scene, matrix, (WIDTH, HEIGHT), flags=flags), np.float32)
 
 
-def sight(truth: Floats, *, marked: bool, error: float = 25.0, seed: int = 0) -> Sight:
+def seen(luma: Floats, chroma: Floats, variance: Floats) -> View:
+    return View(luma, chroma, variance, Ring(variance <= KNOWN))
+
+
+def sight(truth: Floats, *, marked: bool, error: float = 25.0, seed: int = 0) -> View:
     """The truth; where a mark is, off by noise of which the variance tells."""
     luma, variance = truth.copy(), np.full(truth.shape, KNOWN, np.float32)
     if marked:
         noise = np.random.default_rng(seed).normal(0, error, luma[MARK].shape)
         luma[MARK] += noise.astype(np.float32)
         variance[MARK] = error**2
-    return Sight(luma, NO_CHROMA, variance)
+    return seen(luma, NO_CHROMA, variance)
 
 
-def filtered(sights: list[Sight]) -> Sight:
+def filtered(sights: list[View]) -> Sight:
     """The last sight after all before it were carried along."""
-    estimate, best, way = sights[0], sights[0], standing()
+    estimate: Sight = sights[0]
+    best, way = estimate, standing()
     for here in sights[1:]:
         way = moved(here, estimate, way)
         prior = expected(estimate, way, here)
@@ -89,7 +95,7 @@ def test_nothing_crosses_a_cut() -> None:
 def test_fills_that_err_alike_are_not_taken_for_knowledge() -> None:
     truth = view(texture(), 30, 30)
     fill = sight(truth, marked=True)
-    estimate = fill
+    estimate: Sight = fill
     for _ in range(50):
         estimate = updated(estimate, fill)
     assert (estimate.variance[MARK] >= 0.999 * COMMON * fill.variance[MARK]).all()
@@ -152,10 +158,11 @@ def test_colour_moves_as_brightness_does() -> None:
 
 
 def test_a_fill_that_stays_wrong_wears_away_what_is_known_only_slowly() -> None:
-    def flat(level: float, variance: float) -> Sight:
+    def flat(level: float, variance: float) -> View:
         plane = np.full((4, 6), level, np.float32)
-        return Sight(plane, NO_CHROMA, np.full((4, 6), variance, np.float32))
+        return seen(plane, NO_CHROMA, np.full((4, 6), variance, np.float32))
 
+    estimate: Sight
     estimate, wrong = flat(100, KNOWN), flat(200, 300)
     for _ in range(30):
         drifted = Sight(estimate.luma, NO_CHROMA, estimate.variance + np.float32(0.3))

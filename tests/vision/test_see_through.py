@@ -7,6 +7,9 @@ from importlib import resources
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from sorawm_pipeline.media.frame import Box, Plane
@@ -18,11 +21,14 @@ from sorawm_pipeline.vision.restore import Hole, Region, plain_inpainter
 from sorawm_pipeline.vision.see_through import (
     FILL,
     MATTE,
+    REACH,
+    SOFT,
     Networks,
     SeeThrough,
     TorchNetwork,
     in_torch,
     load_networks,
+    softened,
 )
 from sorawm_pipeline.vision.weights import builtin_weights
 
@@ -305,3 +311,15 @@ def test_between_key_frames_a_frame_keeps_its_own_light() -> None:
         truth = region(number, here, scene(number)).planes[0][inside].astype(float)
         assert np.abs(patch.planes[0][inside] - truth - 20).mean() < 3
     assert fill.batches == [3]
+
+
+@given(
+    hnp.arrays(
+        np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.integers(0, 1)
+    )
+)
+def test_the_edge_of_what_is_replaced_softens_with_the_distance(covered: NDArray[np.uint8]) -> None:
+    near = cv2.dilate(covered, np.ones((2 * REACH + 1,) * 2, np.uint8))
+    distance = cv2.distanceTransform(1 - near, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    soft = np.rint(np.clip(1 - distance / SOFT, 0, 1) * OPAQUE)
+    assert (softened(covered) == soft).all()

@@ -17,7 +17,6 @@ from sorawm_pipeline.vision.propagate import (
     BLIND,
     KNOWN,
     STILL,
-    Floats,
     Sight,
     View,
     combined,
@@ -25,7 +24,7 @@ from sorawm_pipeline.vision.propagate import (
     moved,
     updated,
 )
-from sorawm_pipeline.vision.ring import Ring
+from sorawm_pipeline.vision.ring import Floats, Ring
 
 AROUND = 8
 """Pixels around a patch that are followed too: motion brings them under the mark."""
