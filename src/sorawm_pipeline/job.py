@@ -55,7 +55,7 @@ from sorawm_pipeline.warm import WarmDetector
 AI_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media made by a trained model."""
 
-AHEAD_BYTES, LEAST_AHEAD = 150_000_000, 16
+AHEAD_BYTES, LEAST_AHEAD = 256_000_000, 16
 """Memory that frames may take while temporal looks ahead, and how many it looks ahead at least."""
 
 TRACK_WINDOW = 5
