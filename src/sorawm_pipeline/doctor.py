@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from sorawm_pipeline import __version__, report
 from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.hardware.codecs import CodecProbe, probe_codecs
+from sorawm_pipeline.hardware.cores import usable_cores
 from sorawm_pipeline.hardware.gpu import Gpu, GpuSampler
 from sorawm_pipeline.hardware.memory import cpu_quota, read_memory
-from sorawm_pipeline.hardware.sharing import usable_cores
 
 LIBRARIES = ("av", "onnxruntime", "torch", "ultralytics-opencv-headless", "numpy", "c2pa-python")
 LIMITS = {

@@ -10,8 +10,8 @@ from typing import Literal, TypeVar, TypeVarTuple
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
+from sorawm_pipeline.hardware.cores import network_threads, share_cores
 from sorawm_pipeline.hardware.gpu import Gpu, GpuSampler, gpu_in_sight
-from sorawm_pipeline.hardware.sharing import network_threads, share_process
 from sorawm_pipeline.hardware.signals import gpu_signals, host_signals
 from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.readings import no_gpu
@@ -61,7 +61,7 @@ class WarmDetector:
         self._config = config
         self._networks: dict[Forms | None, Networks] = {}
         self.gpu: Callable[[], Gpu | None] = no_gpu
-        share_process()
+        share_cores()
         self.detector, self.believe = _load(config)
         with ExitStack() as stack:
             stack.callback(self.detector.close)

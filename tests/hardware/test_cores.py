@@ -9,7 +9,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import cv2
 import pytest
+
+from sorawm_pipeline.hardware import cores
 
 CLAIM = """
 import json, os, sys
@@ -59,3 +62,21 @@ def test_a_folder_that_cannot_be_used_shares_nothing_out(tmp_path: Path) -> None
     with ExitStack() as stack:
         mine, bound = claimed(stack, 1, tmp_path / "file")
     assert (mine, bound) == ([], sorted(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(
+    ("there", "quota", "threads"),
+    [(1, None, 1), (2, None, 1), (8, None, 2), (16, 2.5, 1), (16, 7.5, 2), (4, 64.0, 1)],
+)
+def test_small_networks_leave_cores_to_the_others(
+    there: int, quota: float | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "usable_cores", lambda: there)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+    assert cores.network_threads() == threads
+
+
+def test_opencv_has_one_thread() -> None:
+    cv2.setNumThreads(2)
+    cores.share_cores()
+    assert cv2.getNumThreads() == 1

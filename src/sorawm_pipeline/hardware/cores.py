@@ -1,13 +1,19 @@
-"""Cores that the processes of a machine share out among themselves."""
+"""Cores: those that there are, and how processes and stages share them."""
 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from sorawm_pipeline.hardware.memory import cpu_quota
+
+CORES_PER_THREAD = 4
+"""Cores for one thread of a small network: codecs and the other stages want some as well."""
 
 _claims: list[int] = []  # descriptors whose locks end with this process
 
@@ -48,3 +54,27 @@ def claim_cores(count: int, folder: Path | None = None) -> list[int]:
     os.sched_setaffinity(0, claimed)
     _claims.extend(claimed.values())
     return list(claimed)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def network_threads() -> int:
+    """Threads for one call of a small network, which more would hardly make faster."""
+    granted = cpu_quota()
+    cores = usable_cores() if granted is None else min(usable_cores(), math.ceil(granted))
+    return max(1, cores // CORES_PER_THREAD)
+
+
+def share_cores() -> None:
+    """Have OpenCV use one thread in this process, for waking others takes longer than its work.
+
+    To be called before the first frame, any number of times.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
