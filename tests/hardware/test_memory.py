@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,3 +83,31 @@ def test_a_machine_without_cgroup_v2(
 def test_free_share(budget: int | None, share: float) -> None:
     snapshot = MemorySnapshot(total=2000, available=1000, process=300, peak=300)
     assert snapshot.free_share(budget) == pytest.approx(share)
+
+
+def test_what_refers_to_itself_is_given_back() -> None:
+    class Large:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.disable()
+    try:
+        lost = weakref.ref(Large())
+        memory.give_back()
+    finally:
+        gc.enable()
+    assert lost() is None
+
+
+def test_another_c_library_has_nothing_to_trim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    memory.give_back()
+
+
+def test_glibc_is_told_to_trim(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    libc = SimpleNamespace(malloc_trim=told.append)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: libc)
+    monkeypatch.setattr(sys, "platform", "linux")
+    memory.give_back()
+    assert told == [0]

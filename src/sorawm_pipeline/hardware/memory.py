@@ -6,6 +6,8 @@ In a container the machine's own figures are far too high, so the limits of the 
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 import sys
 from dataclasses import dataclass
@@ -58,6 +60,18 @@ def peak_rss() -> int:
     """Largest resident set of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def give_back() -> None:
+    """Return what is not used any more to the system, as far as the C library can (glibc's).
+
+    libav's containers and streams refer to each other, so a large encoder lives on until cycles are
+    looked for, and what malloc has got back it keeps where smaller things lie above.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def cpu_quota() -> float | None:
