@@ -174,6 +174,9 @@ class DetectConfig(Section):
         default=16, ge=1, le=120, description="a whole number of frames, 1 to 120"
     )
     scout: Literal["auto", "off"] = Field(default="auto", description='"auto" or "off"')
+    precision: Literal["auto", "fp32", "int8"] = Field(
+        default="auto", description='"auto", "fp32" or "int8"'
+    )
     batch: Batch = Field(default="auto", description='"auto" or a whole number from 1 to 1024')
     half: Flag = False
     compile: Flag = False

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import ModelError, PipelineError
 from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
+from sorawm_pipeline.vision.cpu_networks import Precision
 from sorawm_pipeline.vision.onnx_backend import OnnxBackend
 from sorawm_pipeline.vision.ultralytics_backend import UltralyticsBackend
-from sorawm_pipeline.vision.weights import Weights
+from sorawm_pipeline.vision.weights import Weights, integers_of
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,7 @@ class _Backend(Protocol):
     device: str
     stride: int
     fixed: tuple[int, int] | None
+    precision: Precision
     fallback: str | None
 
     def __call__(self, images: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.float32]: ...
@@ -63,10 +65,11 @@ class Detector:
     Attributes:
         runtime: `torch`, `onnxruntime`, `openvino` or `tensorrt`.
         device: where it really runs, `cpu` or `cuda:n`.
+        precision: of its products, `fp32`, `fp16` or `int8`.
         weights_sha256: digest of the weights in use.
         confidence: detections below it are dropped.
         image_size: long side of the network's input, pixels.
-        fallback: why the network is not compiled although that was asked for, else None.
+        fallback: why the network does not run in a faster way that was asked for, else None.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Detector:
         half: bool = False,
         compile: bool = False,  # noqa: A002 - as torch and the YAML call it
         threads: int | None = None,
+        form: Precision | None = "fp32",
     ) -> None:
         """Load the weights.
 
@@ -92,6 +96,8 @@ class Detector:
             compile: torch.compile, for weights that run in torch; ignored elsewhere. Loading then
                 takes a minute or more, less where torch finds what it compiled before.
             threads: CPU threads for one call; None leaves it to the runtime.
+            form: of ONNX weights on a CPU: `fp32` as they are, `int8` in 8-bit integers if these
+                can be had, None in whichever answers sooner in a trial.
 
         Raises:
             ModelError: the file is malformed or its network is not a detector.
@@ -105,7 +111,10 @@ class Detector:
         backend: _Backend
         try:
             if weights.format == "onnx" and device == "cpu":
-                backend = OnnxBackend(weights, threads)
+                int8 = None if form == "fp32" else integers_of(weights)
+                backend = OnnxBackend(weights, threads, int8, form)
+                self.runtime = backend.network.runtime
+                self.weights_sha256 = backend.network.sha256
             else:
                 backend = UltralyticsBackend(
                     weights, device, half=half, compiled=compile, threads=threads
@@ -118,6 +127,7 @@ class Detector:
         self._backend: _Backend | None = backend
         self._fixed = backend.fixed
         self.device = backend.device
+        self.precision: Precision = backend.precision
         self.fallback = backend.fallback
         self._stride = max(weights.stride, backend.stride)
 
@@ -180,6 +190,7 @@ class NoDetector:
     """Finds nothing; for those who name the regions themselves."""
 
     runtime: Runtime = "none"
+    precision: Precision | None = None
     device = "cpu"
     weights_sha256 = ""
     fallback: str | None = None

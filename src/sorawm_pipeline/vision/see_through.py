@@ -22,7 +22,8 @@ from sorawm_pipeline.media.frame import Box, Patch
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout
 from sorawm_pipeline.vision.compiling import not_compiled
-from sorawm_pipeline.vision.cpu_networks import Precision, fastest
+from sorawm_pipeline.vision.cpu_forms import brain_floats, fastest, integers
+from sorawm_pipeline.vision.cpu_networks import OnnxNetwork, Precision
 from sorawm_pipeline.vision.grid import folded, from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import (
@@ -32,7 +33,7 @@ from sorawm_pipeline.vision.restore import (
     Region,
     in_groups,
 )
-from sorawm_pipeline.vision.weights import Weights, builtin_files, builtin_weights
+from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
 Floats = NDArray[np.float32]
 
@@ -176,8 +177,11 @@ def load_networks(
             network, fallback = in_torch(weights, sample, device, half=half, compile=compile)
         else:
             plain = builtin_weights("onnx", name)
-            int8 = builtin_weights("int8", name) if (name, "int8") in builtin_files() else None
-            network, fallback = fastest(plain, sample, threads, int8, form)
+            others = [
+                integers(builtin_weights("int8", name), threads),
+                brain_floats(plain, threads),
+            ]
+            network, fallback = fastest(OnnxNetwork(plain, threads), sample, others, form)
         networks.append(network)
     matte, fill = networks
     return Networks(matte, fill, device, fallback)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sorawm_pipeline.errors import DeviceError, ModelError
 from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
 from sorawm_pipeline.vision.compiling import not_compiled
+from sorawm_pipeline.vision.cpu_networks import Precision
 from sorawm_pipeline.vision.weights import Weights
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class UltralyticsBackend:
         self._backend = backend = _load(weights, device, half=half, threads=threads)
         self.device = str(backend.device)
         self.stride = int(backend.stride)
+        self.precision: Precision = "fp16" if backend.fp16 else "fp32"
         self.fixed = _fixed_size(backend)
         self.fallback: str | None = None
         if compiled and backend.format == "pt":
