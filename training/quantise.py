@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from integers import quantise
+from numpy.typing import NDArray
 from options import plain_parser
 from publish import FOLDER, add_file, describe
 

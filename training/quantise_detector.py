@@ -1,4 +1,4 @@
-r"""Write the detector with 8-bit integers, calibrated on crops as its training saw, into the package.
+r"""Write the detector with 8-bit integers, calibrated on drawn crops, into the package.
 
     python training/quantise_detector.py --cache CACHE
 

@@ -180,6 +180,7 @@ class DetectConfig(Section):
     batch: Batch = Field(default="auto", description='"auto" or a whole number from 1 to 1024')
     half: Flag = False
     compile: Flag = False
+    tensorrt: Flag = False
 
 
 INPAINTERS = ("see-through", "membrane", "telea", "ns", "lama", "none")

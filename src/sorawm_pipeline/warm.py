@@ -214,6 +214,7 @@ def _load(config: PipelineConfig) -> tuple[Detector | NoDetector, float]:
         image_size=config.detect.image_size,
         half=config.detect.half,
         compile=config.detect.compile,
+        tensorrt=config.detect.tensorrt,
         form=_form(config.detect),
     )
     return detector, believe

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.vision.cpu_forms import fastest, openvino_integers
-from sorawm_pipeline.vision.cpu_networks import CpuNetwork, OnnxNetwork, Precision
+from sorawm_pipeline.vision.cpu_networks import CpuNetwork, CpuRuntime, OnnxNetwork, Precision
 from sorawm_pipeline.vision.weights import Weights
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class OnnxBackend:
             self._network, self.fallback = fastest(network, ground(), forms, form, misjudged)
         elif form == "int8":
             self.fallback = "there is no file of these weights in 8-bit integers"
+
+    @property
+    def runtime(self) -> CpuRuntime:
+        return self._network.runtime
 
     @property
     def precision(self) -> Precision:
