@@ -86,7 +86,8 @@ def test_where_nothing_works_the_network_runs_as_it_is(compiler: Compiler) -> No
     network = Compiled(double, cuda=True)
     assert network(3) == 6
     assert network.fallback == (
-        "no CUDA graphs (RuntimeError: cannot capture); it cannot be compiled (OSError: no compiler)"
+        "no CUDA graphs (RuntimeError: cannot capture); "
+        "it cannot be compiled (OSError: no compiler)"
     )
 
 

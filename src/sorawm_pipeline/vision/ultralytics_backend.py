@@ -186,6 +186,7 @@ def network_of(weights: Weights) -> torch.nn.Module:
     architecture.setdefault("scale", next(iter(architecture.get("scales", {"": None}))))
     network: torch.nn.Module = DetectionModel(architecture, ch=3, verbose=False)
     network.load_state_dict(load_file(weights.path))
+    network.task = "detect"  # type: ignore[assignment] # as in a checkpoint; its exporter asks
     return network.eval()
 
 
