@@ -12,6 +12,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import DeviceError, ModelError
@@ -19,6 +20,7 @@ from sorawm_pipeline.vision import onnx_backend
 from sorawm_pipeline.vision.compiling import CACHE
 from sorawm_pipeline.vision.detector import Detector, _decode
 from sorawm_pipeline.vision.onnx_backend import OnnxBackend
+from sorawm_pipeline.vision.ultralytics_backend import UltralyticsBackend
 from sorawm_pipeline.vision.weights import builtin_weights, find_weights
 
 Box = tuple[float, float, float, float]
@@ -333,7 +335,7 @@ def test_a_compiled_network_gets_batches_of_few_sizes(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch, "compile", compile)
     monkeypatch.setenv(CACHE, "unused")
     made = Detector(builtin_weights("safetensors"), compile=True, threads=1)
-    assert set(sizes) == {1, 2}
+    assert set(sizes) == {2}
     plain = Detector(builtin_weights("safetensors"), threads=1)
     pictures = np.stack([scene(160, 96, seed) for seed in range(3)])
     draw_mark(pictures[2], 30, 20, 60)
@@ -341,6 +343,51 @@ def test_a_compiled_network_gets_batches_of_few_sizes(monkeypatch: pytest.Monkey
     assert sizes[-1] == 4
     assert [len(some) for some in found] == [0, 0, 1]
     assert found[2][0].box == pytest.approx(expected[2][0].box, abs=0.01)
+
+
+TINY = """
+nc: 1
+end2end: False
+reg_max: 1
+scales: {n: [1.0, 1.0, 1024]}
+backbone: [[-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]]]
+head: [[[1, 2], 1, Detect, [nc]]]
+"""
+
+
+def test_a_network_is_compiled_once_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With all of torch's compiler but what makes code of the graphs."""
+    import torch
+    from safetensors.torch import save_file
+    from torch._dynamo.testing import CompileCounter
+    from ultralytics.nn.tasks import DetectionModel
+
+    architecture, path = tmp_path / "tiny.yaml", tmp_path / "tiny.safetensors"
+    architecture.write_text(TINY)
+    save_file(DetectionModel(yaml.safe_load(TINY) | {"scale": "n"}).state_dict(), path)
+    counter, real = CompileCounter(), torch.compile
+
+    def compile(network: Callable[..., object], *, dynamic: bool, mode: str) -> object:  # noqa: A001
+        assert mode == "default"
+        return real(network, dynamic=dynamic, backend=counter, fullgraph=True)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    monkeypatch.setenv(CACHE, "unused")
+
+    def backend(*, compiled: bool) -> UltralyticsBackend:
+        return UltralyticsBackend(
+            find_weights(path), "cpu", half=False, compiled=compiled, engine_size=None, threads=1
+        )
+
+    made, plain = backend(compiled=True), backend(compiled=False)
+    for size in ((64, 96), (96, 64), (96, 96)):
+        for count in (1, 3):
+            pictures = np.stack([scene(*size, seed) for seed in range(count)])
+            assert np.allclose(made(pictures), plain(pictures), atol=1e-4)
+    assert made.fallback is None
+    assert counter.frame_count == 1
 
 
 def column(box: Box, score: float) -> list[float]:

@@ -88,22 +88,19 @@ def keep_compiled() -> None:
 
 
 def filled_up(batch: NDArray[Any]) -> NDArray[Any]:
-    """A batch (n, ...) with blanks after it, up to the next power of two.
+    """A batch (n, ...) with blanks after it, up to 2, 4, 8 or a further power of two.
 
-    For every other size of batch a graph is recorded, which takes time and memory.
+    For every other size of batch a graph is recorded, which takes time and memory, and a batch of
+    one is compiled apart from all others.
     """
-    blanks = (1 << (len(batch) - 1).bit_length()) - len(batch)
-    return np.concatenate([batch, np.zeros((blanks, *batch.shape[1:]), batch.dtype)])
+    size = max(2, 1 << (len(batch) - 1).bit_length())
+    return np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
 
 
 def warm_up(call: Callable[[NDArray[Any]], object], sample: NDArray[Any]) -> None:
-    """Have all done now that first calls do, for one item (1, ...) and for several.
-
-    torch compiles anew for a batch of one, whatever else may vary.
-    """
-    for batch in (sample, np.repeat(sample, 2, axis=0)):
-        for _ in range(CALLS):
-            call(batch)
+    """Have all done now that first calls do."""
+    for _ in range(CALLS):
+        call(sample)
 
 
 def _reason(mode: str, error: Exception) -> str:

@@ -91,7 +91,8 @@ class UltralyticsBackend:
         self.precision: Precision = "fp16" if backend.fp16 else "fp32"
         self.fixed = _fixed_size(backend)
         if compiled and backend.format == "pt":
-            self._compiled = Compiled(backend.backend.model, cuda=place.type == "cuda")
+            network = one_graph(backend.backend.model)
+            self._compiled = Compiled(network, cuda=place.type == "cuda")
             backend.backend.model = self._compiled
             warm_up(self, np.zeros((1, 2 * self.stride, 3 * self.stride, 3), np.uint8))
         elif compiled:
@@ -188,6 +189,18 @@ def network_of(weights: Weights) -> torch.nn.Module:
     network.load_state_dict(load_file(weights.path))
     network.task = "detect"  # type: ignore[assignment] # as in a checkpoint; its exporter asks
     return network.eval()
+
+
+def one_graph(network: Any) -> Any:
+    """The network, told to keep nothing between calls and to read no tensor's value.
+
+    Where its head reads one, torch compiles only what lies before and after, in pieces that are
+    slower than the whole uncompiled; and what it remembers of the last shape compiles it anew.
+    """
+    head = network.model[-1]
+    if hasattr(head, "stride") and hasattr(head, "dynamic"):
+        head.stride, head.dynamic = [float(step) for step in head.stride], True
+    return network
 
 
 def _fixed_size(backend: Any) -> tuple[int, int] | None:
