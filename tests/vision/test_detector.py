@@ -355,6 +355,7 @@ head: [[[1, 2], 1, Detect, [nc]]]
 """
 
 
+@pytest.mark.timeout(300)  # torch traces the network symbolically, which takes a busy machine long
 def test_a_network_is_compiled_once_as_a_whole(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
