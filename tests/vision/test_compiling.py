@@ -124,10 +124,13 @@ def test_what_the_network_itself_raises_is_raised(compiler: Compiler) -> None:
 
 @given(st.integers(1, 100))
 def test_batches_have_few_sizes_and_keep_what_is_in_them(count: int) -> None:
-    batch = np.arange(1, count + 1)[:, None]
+    import torch
+
+    batch = torch.arange(1, count + 1, dtype=torch.uint8)[:, None]
     filled = filled_up(batch)
     assert (filled[:count] == batch).all()
     assert not filled[count:].any()
+    assert filled.dtype == batch.dtype
     assert len(filled) in {2**power for power in range(1, 8)}
     assert len(filled) < max(3, 2 * count)
 

@@ -7,14 +7,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import ModelError
 from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
 from sorawm_pipeline.vision.caches import private_cache
+
+if TYPE_CHECKING:
+    import torch
 
 GRAPHS, PLAIN = "reduce-overhead", "default"
 """Modes of torch.compile: with kernels replayed as CUDA graphs, and without."""
@@ -87,14 +89,16 @@ def keep_compiled() -> None:
     os.environ[CACHE] = folder
 
 
-def filled_up(batch: NDArray[Any]) -> NDArray[Any]:
+def filled_up(batch: torch.Tensor) -> torch.Tensor:
     """A batch (n, ...) with blanks after it, up to 2, 4, 8 or a further power of two.
 
     For every other size of batch a graph is recorded, which takes time and memory, and a batch of
     one is compiled apart from all others.
     """
+    import torch
+
     size = max(2, 1 << (len(batch) - 1).bit_length())
-    return np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
+    return torch.cat([batch, batch.new_zeros((size - len(batch), *batch.shape[1:]))])
 
 
 def warm_up(call: Callable[[NDArray[Any]], object], sample: NDArray[Any]) -> None:

@@ -127,9 +127,9 @@ class TorchNetwork:
 
     def __call__(self, batch: Floats) -> Floats:
         count = len(batch)
-        batch = filled_up(batch) if self._compiled else batch
         with self._torch.inference_mode():
             data = self._torch.from_numpy(batch).to(self._device, self._type)
+            data = filled_up(data) if self._compiled else data
             answer = self._network(data)[:count]
             return np.asarray(answer.float().cpu().numpy(), np.float32)
 

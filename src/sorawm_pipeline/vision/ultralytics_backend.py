@@ -112,12 +112,12 @@ class UltralyticsBackend:
         import torch
 
         count = len(images)
-        images = filled_up(images) if self._compiled else images
         with torch.inference_mode():
             # As bytes, a quarter of what floats are, if they travel to a GPU.
             if isinstance(images, np.ndarray):
                 images = torch.from_numpy(np.ascontiguousarray(images))
             pixels = images.to(self.device)
+            pixels = filled_up(pixels) if self._compiled else pixels
             batch = pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)
             output = self._backend(batch)
             first = output[0] if isinstance(output, (list, tuple)) else output
