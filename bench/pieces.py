@@ -28,7 +28,7 @@ import numpy as np
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.report import ClipReport
 from sorawm_pipeline.segments import plan
-from sorawm_pipeline.vision import cpu_networks
+from sorawm_pipeline.vision import cpu_forms
 
 LOSSLESS = {"encode": {"codec": "ffv1"}}
 
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--region", type=lambda text: [float(part) for part in text.split(",")])
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    cpu_networks.WINS = math.inf  # or each run might choose another form
+    cpu_forms.WINS = math.inf  # or each run might choose another form
     if arguments.long is not None:
         plan.LONG = arguments.long
     results = []

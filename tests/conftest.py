@@ -29,6 +29,7 @@ class WhiteDetector:
     runtime = "onnxruntime"
     device = "cpu"
     weights_sha256 = "0" * 64
+    precision = "fp32"
     fallback: str | None = None
 
     def __init__(self) -> None:

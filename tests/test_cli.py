@@ -316,7 +316,7 @@ def test_init_writes_the_default_once(tmp_path: Path, capsys: Say) -> None:
 def test_models_are_listed_and_verified(capsys: Say) -> None:
     assert cli.call(["models", "list"]) == 0
     assert cli.call(["models", "verify"]) == 0
-    assert capsys.readouterr().out.count("sora-detector") == 4
+    assert capsys.readouterr().out.count("sora-detector") == 6
     assert cli.call(["models", "pull", "sora-detector"]) == 0
     assert "ships with the program" in capsys.readouterr().out
     assert cli.call(["models", "pull", "anything"]) == 2

@@ -44,7 +44,7 @@ def test_it_finds_this_machine(found: doctor.Doctor) -> None:
 
 def test_built_in_models_are_checked(found: doctor.Doctor) -> None:
     assert {model.format for model in found.models} == {"onnx", "safetensors", "int8"}
-    assert len(found.models) == 8
+    assert len(found.models) == 9
     assert {model.error for model in found.models} == {None}
 
 

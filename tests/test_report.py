@@ -90,7 +90,7 @@ CONTRACT = """
   "frames": {"decoded": 300, "encoded": 300, "marked": 296},
   "startup_s": 0.5, "wall_s": 10.0, "fps": 30.0, "peak_rss_bytes": 123,
   "detector": {"frames_inferred": 300, "runtime": "onnxruntime", "device": "cpu",
-               "weights_sha256": "ab", "fallback": null},
+               "weights_sha256": "ab", "fallback": null, "precision": null},
   "inpainter": {"method": "telea", "runtime": "opencv", "device": "cpu", "weights_sha256": null,
                 "precision": null, "fallback": null},
   "encoder": {"codec": "libx264", "hardware": false,

@@ -12,7 +12,7 @@ import pytest
 
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.errors import PipelineError
-from sorawm_pipeline.warm import WarmDetector
+from sorawm_pipeline.warm import WarmDetector, _form
 from tests.clips import Clip
 from tests.conftest import WhiteDetector
 
@@ -91,3 +91,19 @@ async def test_a_finished_clip_leaves_no_thread_behind_even_without_the_garbage_
             await pipeline.process(source, tmp_path / f"{number}.mp4")
             threads.append(await settled_threads())
     assert threads[-1] == threads[0]
+
+
+@pytest.mark.parametrize(
+    ("detect", "form"),
+    [
+        ({}, "fp32"),
+        ({"stride": 5}, "fp32"),
+        ({"stride": 4}, None),
+        ({"stride": 1, "precision": "fp32"}, "fp32"),
+        ({"precision": "int8"}, "int8"),
+    ],
+)
+def test_faster_forms_of_the_detector_are_tried_where_many_frames_are_looked_at(
+    detect: dict[str, object], form: str | None
+) -> None:
+    assert _form(PipelineConfig.model_validate({"detect": detect}).detect) == form

@@ -3,9 +3,8 @@ r"""Write the see-through networks with 8-bit integers, calibrated on clips, int
     python training/quantise.py CLIP...
 
 Each clip is cleaned as users would clean it, and what the networks are given on the way is kept;
-from a random part of that the ranges of all values are told. Weights keep 7 bits, so that
-processors which add pairs of products in 16 bits (AVX2) cannot overflow; the first and the last
-layer stay as they are, for what they round cannot be made good.
+from a random part of that the ranges of all values are told. The first and the last layer stay as
+they are, for what they round cannot be made good.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
+from integers import quantise
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from options import plain_parser
 from publish import FOLDER, add_file, describe
 
@@ -46,15 +44,6 @@ class Recorder:
         return self._network(batch)
 
 
-class Reader(CalibrationDataReader):  # type: ignore[misc] # published without types
-    def __init__(self, batches: Sequence[Floats]) -> None:
-        self._batches: Iterator[Floats] = iter(batches)
-
-    def get_next(self) -> dict[str, Floats] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {"region": batch}
-
-
 async def recorded(clips: Sequence[Path]) -> dict[str, list[Floats]]:
     """What both networks are given while the clips are cleaned."""
     recorders = [Recorder(OnnxNetwork(builtin_weights("onnx", name))) for name in (MATTE, FILL)]
@@ -68,26 +57,16 @@ async def recorded(clips: Sequence[Path]) -> dict[str, list[Floats]]:
     return {name: each.given for name, each in zip((MATTE, FILL), recorders, strict=True)}
 
 
+def ends(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    """The first and the last layer, whose rounding nothing behind or before them makes good."""
+    layers = [node.name for node in nodes if node.op_type == "Conv"]
+    return [layers[0], layers[-1]]
+
+
 def quantised(name: str, batches: Sequence[Floats]) -> None:
     """Write one network's file and enter it into the manifest."""
     target = FOLDER / f"{name}.int8.onnx"
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder, "prepared.onnx")
-        quant_pre_process(
-            str(builtin_weights("onnx", name).path), str(prepared), skip_symbolic_shape=True
-        )
-        layers = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
-        quantize_static(
-            str(prepared),
-            str(target),
-            Reader(batches),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=True,
-            nodes_to_exclude=[layers[0], layers[-1]],
-        )
+    quantise(builtin_weights("onnx", name).path, target, batches, ends)
     describe(target, {"description": f"{name}, 8-bit integers"})
     add_file(name, "int8", target)
 

@@ -174,9 +174,13 @@ class DetectConfig(Section):
         default=16, ge=1, le=120, description="a whole number of frames, 1 to 120"
     )
     scout: Literal["auto", "off"] = Field(default="auto", description='"auto" or "off"')
+    precision: Literal["auto", "fp32", "int8"] = Field(
+        default="auto", description='"auto", "fp32" or "int8"'
+    )
     batch: Batch = Field(default="auto", description='"auto" or a whole number from 1 to 1024')
     half: Flag = False
     compile: Flag = False
+    tensorrt: Flag = False
 
 
 INPAINTERS = ("see-through", "membrane", "telea", "ns", "lama", "none")

@@ -76,13 +76,14 @@ class FramesReport(_Model):
 
 
 class DetectorReport(_Model):
-    """What looked for marks; `fallback` says why it is not compiled, if that was asked for."""
+    """What looked for marks; `fallback` says why not in a faster way, if that was asked for."""
 
     frames_inferred: Count
     runtime: Literal["torch", "onnxruntime", "openvino", "tensorrt", "none"]
     device: Text
     weights_sha256: Text
     fallback: Text | None = None
+    precision: Text | None = None
 
 
 class InpainterReport(_Model):

@@ -205,6 +205,7 @@ def detector_report(detector: Detector | NoDetector, frames_inferred: int) -> De
         device=detector.device,
         weights_sha256=detector.weights_sha256,
         fallback=detector.fallback,
+        precision=detector.precision,
     )
 
 

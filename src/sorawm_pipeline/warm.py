@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from typing import Literal, TypeVar, TypeVarTuple
 
-from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.config import DetectConfig, PipelineConfig
 from sorawm_pipeline.engine import Owner, OwnerThread
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
 from sorawm_pipeline.hardware.cores import network_threads, share_cores
@@ -29,6 +29,10 @@ Args = TypeVarTuple("Args")
 
 DOUBTFUL = 0.3
 """Share of the confidence asked for from which a detector reports; tracks decide what counts."""
+
+WORTH_A_TRIAL = 4
+"""`detect.stride` up to which faster forms of the detector are tried if left to us: where fewer
+frames are looked at, long clips are over before what the trial takes is won back."""
 
 AUTO_START = 4
 """Batch that an adaptive cap starts from."""
@@ -217,8 +221,17 @@ def _load(config: PipelineConfig) -> tuple[Detector | NoDetector, float]:
         half=config.detect.half,
         compile=config.detect.compile,
         threads=network_threads() if config.detect.weights == "builtin" else None,
+        tensorrt=config.detect.tensorrt,
+        form=_form(config.detect),
     )
     return detector, believe
+
+
+def _form(wanted: DetectConfig) -> Precision | None:
+    """In which form to load the detector on a CPU; None: in the one that wins a trial."""
+    if wanted.precision != "auto":
+        return wanted.precision
+    return None if wanted.stride <= WORTH_A_TRIAL else "fp32"
 
 
 def resolve_device(wanted: str) -> str:

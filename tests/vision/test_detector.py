@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,15 @@ from typing import ClassVar
 import cv2
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import DeviceError, ModelError
 from sorawm_pipeline.vision import onnx_backend
+from sorawm_pipeline.vision.compiling import CACHE
 from sorawm_pipeline.vision.detector import Detector, _decode
 from sorawm_pipeline.vision.onnx_backend import OnnxBackend
+from sorawm_pipeline.vision.ultralytics_backend import UltralyticsBackend
 from sorawm_pipeline.vision.weights import builtin_weights, find_weights
 
 Box = tuple[float, float, float, float]
@@ -140,6 +144,56 @@ def test_says_what_it_runs(detector: Detector) -> None:
     assert detector.weights_sha256 == builtin_weights("onnx").sha256
 
 
+@pytest.fixture(scope="module")
+def integers() -> Detector:
+    made = Detector(builtin_weights("onnx"), threads=1, form="int8")
+    if made.fallback is not None:
+        pytest.skip(made.fallback)
+    return made
+
+
+@pytest.mark.parametrize("size", [(640, 352), (352, 640), (640, 640)])
+def test_integers_find_the_same(
+    detector: Detector, integers: Detector, size: tuple[int, int]
+) -> None:
+    pictures = np.stack([scene(*size, seed) for seed in (1, 2)])
+    draw_mark(pictures[1], 30, 60, round(0.21 * min(size)))
+    nothing, (found,) = integers.detect(pictures)
+    (expected,) = detector.detect(pictures)[1]
+    assert nothing == []
+    assert found != expected, "they are other numbers"
+    assert found.box == pytest.approx(expected.box, abs=2)
+    assert found.confidence == pytest.approx(expected.confidence, abs=0.05)
+
+
+def test_integers_say_what_they_are(integers: Detector) -> None:
+    assert (integers.runtime, integers.precision) == ("openvino", "int8")
+    assert integers.weights_sha256 == builtin_weights("int8").sha256
+
+
+def test_without_openvino_there_are_no_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    weights = builtin_weights("onnx")
+    for form in ("int8", None):
+        made = Detector(weights, threads=1, form=form)
+        assert (made.runtime, made.precision) == ("onnxruntime", "fp32")
+        assert made.weights_sha256 == weights.sha256
+        assert str(made.fallback).startswith("OpenVINO int8: OpenVINO cannot be imported")
+    assert Detector(weights, threads=1).fallback is None
+
+
+def test_weights_of_others_have_no_integers(tmp_path: Path) -> None:
+    path = tmp_path / "sora-detector.onnx"
+    shutil.copyfile(builtin_weights("onnx").path, path)
+    with path.open("ab") as file:
+        file.write(b"\x72\x00")  # an empty entry more: the same network, another file
+    weights = replace(find_weights(path), name="sora-detector")
+    asked = Detector(weights, threads=1, form="int8")
+    assert asked.precision == "fp32"
+    assert asked.fallback == "there is no file of these weights in 8-bit integers"
+    assert Detector(weights, threads=1, form=None).fallback is None
+
+
 def test_an_empty_batch_is_no_work(detector: Detector) -> None:
     assert detector.detect(np.zeros((0, 352, 640, 3), np.uint8)) == []
 
@@ -226,36 +280,115 @@ def test_a_gpu_that_is_not_there_is_a_device_error() -> None:
         Detector(builtin_weights("safetensors"), device="cuda:63")
 
 
-def test_a_network_that_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Has torch.compile fail as compilers do, when what it made is called."""
     import torch
 
-    def broken(self: torch.nn.Module, **_: object) -> None:
-        def call(*_: object, **__: object) -> None:
-            raise RuntimeError("no compiler\nand much more")
+    def put(error: Exception) -> None:
+        def compile(*_: object, **__: object) -> Callable[..., None]:  # noqa: A001
+            def call(*_: object, **__: object) -> None:
+                raise error
 
-        self._compiled_call_impl = call  # as `Module.compile` does, which compiles when called
+            return call
 
-    monkeypatch.setattr(torch.nn.Module, "compile", broken)
+        monkeypatch.setattr(torch, "compile", compile)
+        monkeypatch.setenv(CACHE, "unused")
+
+    return put
+
+
+def test_a_network_that_cannot_be_compiled_runs_as_it_is(
+    compiler: Callable[[Exception], None],
+) -> None:
+    compiler(RuntimeError("no compiler\nand much more"))
     made = Detector(builtin_weights("safetensors"), compile=True, threads=1)
     assert made.fallback == "it cannot be compiled (RuntimeError: no compiler)"
     plain = Detector(builtin_weights("safetensors"), threads=1)
-    picture = np.random.default_rng(0).integers(0, 255, (1, 64, 96, 3), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 64, 96, 3), np.uint8)
     assert plain.fallback is None
-    assert made.detect(picture) == plain.detect(picture)
+    assert made.detect(pictures) == plain.detect(pictures)
 
 
-def test_memory_that_runs_out_while_compiling_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_while_compiling_is_told(
+    compiler: Callable[[Exception], None],
+) -> None:
     import torch
 
-    def broken(self: torch.nn.Module, **_: object) -> None:
-        def call(*_: object, **__: object) -> None:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-        self._compiled_call_impl = call
-
-    monkeypatch.setattr(torch.nn.Module, "compile", broken)
+    compiler(torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(torch.OutOfMemoryError):
         Detector(builtin_weights("safetensors"), compile=True, threads=1)
+
+
+def test_a_compiled_network_gets_batches_of_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    sizes: list[int] = []
+
+    def compile(network: torch.nn.Module, **_: object) -> Callable[..., object]:  # noqa: A001
+        def call(batch: torch.Tensor, **named: object) -> object:
+            sizes.append(len(batch))
+            return network(batch, **named)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile)
+    monkeypatch.setenv(CACHE, "unused")
+    made = Detector(builtin_weights("safetensors"), compile=True, threads=1)
+    assert set(sizes) == {2}
+    plain = Detector(builtin_weights("safetensors"), threads=1)
+    pictures = np.stack([scene(160, 96, seed) for seed in range(3)])
+    draw_mark(pictures[2], 30, 20, 60)
+    found, expected = made.detect(pictures), plain.detect(pictures)
+    assert sizes[-1] == 4
+    assert [len(some) for some in found] == [0, 0, 1]
+    assert found[2][0].box == pytest.approx(expected[2][0].box, abs=0.01)
+
+
+TINY = """
+nc: 1
+end2end: False
+reg_max: 1
+scales: {n: [1.0, 1.0, 1024]}
+backbone: [[-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]]]
+head: [[[1, 2], 1, Detect, [nc]]]
+"""
+
+
+@pytest.mark.timeout(300)  # torch traces the network symbolically, which takes a busy machine long
+def test_a_network_is_compiled_once_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With all of torch's compiler but what makes code of the graphs."""
+    import torch
+    from safetensors.torch import save_file
+    from torch._dynamo.testing import CompileCounter
+    from ultralytics.nn.tasks import DetectionModel
+
+    architecture, path = tmp_path / "tiny.yaml", tmp_path / "tiny.safetensors"
+    architecture.write_text(TINY)
+    save_file(DetectionModel(yaml.safe_load(TINY) | {"scale": "n"}).state_dict(), path)
+    counter, real = CompileCounter(), torch.compile
+
+    def compile(network: Callable[..., object], *, dynamic: bool, mode: str) -> object:  # noqa: A001
+        assert mode == "default"
+        return real(network, dynamic=dynamic, backend=counter, fullgraph=True)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    monkeypatch.setenv(CACHE, "unused")
+
+    def backend(*, compiled: bool) -> UltralyticsBackend:
+        return UltralyticsBackend(
+            find_weights(path), "cpu", half=False, compiled=compiled, engine_size=None, threads=1
+        )
+
+    made, plain = backend(compiled=True), backend(compiled=False)
+    for size in ((64, 96), (96, 64), (96, 96)):
+        for count in (1, 3):
+            pictures = np.stack([scene(*size, seed) for seed in range(count)])
+            assert np.allclose(made(pictures), plain(pictures), atol=1e-4)
+    assert made.fallback is None
+    assert counter.frame_count == 1
 
 
 def column(box: Box, score: float) -> list[float]:
@@ -298,10 +431,11 @@ def test_end_to_end_rows_are_understood() -> None:
 def test_an_onnx_detector_needs_no_torch() -> None:
     program = """
 import sys
+from sorawm_pipeline.vision.compiling import CACHE
 from sorawm_pipeline.vision.detector import Detector
 from sorawm_pipeline.vision.weights import builtin_weights
 Detector(builtin_weights("onnx"), threads=1).warm_up(64, 32)
-assert not {"torch", "ultralytics"} & set(sys.modules)
+assert not {"torch", "ultralytics", "openvino"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
@@ -341,6 +475,7 @@ def test_an_onnx_network_of_another_kind_is_a_model_error(
 def test_import_is_light_and_first_use_touches_no_home(tmp_path: Path) -> None:
     program = """
 import sys
+from sorawm_pipeline.vision.compiling import CACHE
 from sorawm_pipeline.vision.detector import Detector
 from sorawm_pipeline.vision.weights import builtin_weights
 assert not {"torch", "ultralytics", "onnxruntime", "cv2"} & set(sys.modules)

@@ -253,7 +253,7 @@ def test_verify_names_each_wrong_file_and_checks_the_others(
     assert "changed.onnx was changed" in said.err
     assert said.err.count("\n") == 2
     assert "ok: good" in said.out
-    assert said.out.count("ok: sora-detector") == 2
+    assert said.out.count("ok: sora-detector") == 3
     assert cli.call(["models", "verify", "good"]) == 0
     assert [file.name for file in verified(["good"])] == ["good"]
     assert cli.call(["models", "list"]) == 0

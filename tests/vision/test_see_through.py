@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sorawm_pipeline.media.frame import Box, Plane
 from sorawm_pipeline.media.patch import OPAQUE
 from sorawm_pipeline.media.planes import layout_of
+from sorawm_pipeline.vision.compiling import CACHE
 from sorawm_pipeline.vision.cpu_networks import OnnxNetwork, Precision
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import Hole, Region, plain_inpainter
@@ -26,7 +27,6 @@ from sorawm_pipeline.vision.see_through import (
     Networks,
     SeeThrough,
     TorchNetwork,
-    in_torch,
     load_networks,
     softened,
 )
@@ -233,13 +233,16 @@ def test_networks_that_cannot_be_compiled_run_as_they_are(monkeypatch: pytest.Mo
         return call
 
     monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setenv(CACHE, "unused")
     weights = builtin_weights("safetensors", FILL)
-    sample = np.full((1, 16, 24, 44), 0.5, np.float32)
-    network, reason = in_torch(weights, sample, "cpu", half=False, compile=True)
-    plain, none = in_torch(weights, sample, "cpu", half=False, compile=False)
-    assert reason == "it cannot be compiled (RuntimeError: no compiler)"
-    assert none is None
-    assert (network(sample) == plain(sample)).all()
+    sample = np.full((3, 16, 24, 44), 0.5, np.float32)
+    network = TorchNetwork(weights, "cpu", half=False, compile=True)
+    plain = TorchNetwork(weights, "cpu", half=False, compile=False)
+    assert np.allclose(network(sample), plain(sample), atol=1e-5)
+    assert network.fallback == "it cannot be compiled (RuntimeError: no compiler)"
+    assert plain.fallback is None
+    networks = Networks(plain, network)
+    assert SeeThrough(networks, YUV).fallback == network.fallback
 
 
 def plate(alpha: float) -> list[Region]:

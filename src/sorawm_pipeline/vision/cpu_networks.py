@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -17,15 +15,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Floats = NDArray[np.float32]
-WINS, ENOUGH = 1.2, 2.0
-"""Times that a form must be faster than the best before it to be taken; and than the plain one, to
-spare the forms after it, for OpenVINO takes time and memory to be tried at all."""
-
-APART, APART_INT8 = 0.01, 0.1
-"""Mean difference of the answers, which are of the order of 1, from which it is not taken: of a
-network in bf16, and of one in 8-bit integers, whose ranges do not fit a sample of noise."""
-
-TRIALS = 3
 CpuRuntime = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
@@ -85,25 +74,32 @@ class OnnxNetwork:
 
 
 class OpenVinoNetwork:
-    """In OpenVINO, brain floats (bf16) on processors that multiply them in matrices. One thread."""
+    """In OpenVINO: floats as brain floats (bf16), or a file of 8-bit integers. One thread."""
 
     runtime: CpuRuntime = "openvino"
-    precision: Precision = "bf16"
 
-    def __init__(self, weights: Weights, threads: int | None = None) -> None:
+    def __init__(
+        self, weights: Weights, threads: int | None = None, precision: Precision = "bf16"
+    ) -> None:
         """Compile the network.
 
+        Args:
+            weights: an ONNX file.
+            threads: for one call; None leaves it to the runtime.
+            precision: `bf16`, or `int8` for a file that holds integers.
+
         Raises:
-            ModelError: OpenVINO is not installed, the processor has no bf16, or the network does
-                not compile.
+            ModelError: OpenVINO is not installed, the processor has no such numbers, or the
+                network does not compile.
         """
         openvino = _openvino()
-        self.sha256 = weights.sha256
+        self.sha256, self.precision = weights.sha256, precision
         try:
             core = openvino.Core()
-            if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-                raise ModelError("this processor has no bf16")
-            hints = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "bf16"}
+            if precision.upper() not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                raise ModelError(f"this processor has no {precision}")
+            floats = "bf16" if precision == "bf16" else "f32"
+            hints = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": floats}
             if threads:
                 hints["INFERENCE_NUM_THREADS"] = threads
             compiled = core.compile_model(core.read_model(str(weights.path)), "CPU", hints)
@@ -113,65 +109,6 @@ class OpenVinoNetwork:
 
     def __call__(self, batch: Floats) -> Floats:
         return np.asarray(self._request.infer({0: batch})[0], np.float32)
-
-
-def fastest(
-    weights: Weights,
-    sample: Floats,
-    threads: int | None = None,
-    int8: Weights | None = None,
-    form: Precision | None = None,
-) -> tuple[CpuNetwork, str | None]:
-    """The network in a form that answers sooner, and why in none of them.
-
-    Args:
-        weights: an ONNX file.
-        sample: a batch as it may come, to try each form with.
-        threads: for one call; None leaves it to the runtime.
-        int8: the same network in 8-bit integers.
-        form: the only one to try, so that the answers are those of another process that chose it.
-
-    Raises:
-        ModelError: the file is no network that can be run.
-    """
-    best: CpuNetwork = OnnxNetwork(weights, threads)
-    answer = best(sample)
-    exact = quickest = _seconds(best, sample)
-    forms: list[tuple[str, Callable[[], CpuNetwork], float]] = []
-    if int8 is not None and form in (None, "int8"):
-        forms.append(("int8", lambda: OnnxNetwork(int8, threads, "int8"), APART_INT8))
-    if form in (None, "bf16"):
-        forms.append(("OpenVINO", lambda: OpenVinoNetwork(weights, threads), APART))
-    reasons = []
-    for name, load, most_apart in forms:
-        if quickest * ENOUGH <= exact:
-            break
-        try:
-            network = load()
-            apart = float(np.abs(network(sample) - answer).mean())
-        except (ModelError, RuntimeError) as error:
-            reasons.append(f"{name}: {error}")
-            continue
-        if not apart <= most_apart:
-            reasons.append(f"{name}: its answers differ by {apart:.3f}")
-            continue
-        if form is not None:
-            return network, None
-        seconds = _seconds(network, sample)
-        if seconds * WINS <= quickest:
-            best, quickest = network, seconds
-        else:
-            reasons.append(f"{name}: {exact / max(seconds, 1e-9):.2f} times as fast")
-    return best, "; ".join(reasons) if quickest == exact else None
-
-
-def _seconds(network: CpuNetwork, sample: Floats) -> float:
-    def once() -> float:
-        began = time.perf_counter()
-        network(sample)
-        return time.perf_counter() - began
-
-    return min(once() for _ in range(TRIALS))
 
 
 def session_options(threads: int | None = None) -> onnxruntime.SessionOptions:

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sorawm_pipeline.errors import ModelError, PipelineError
 from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
+from sorawm_pipeline.vision.cpu_networks import Precision
 from sorawm_pipeline.vision.onnx_backend import OnnxBackend
-from sorawm_pipeline.vision.ultralytics_backend import UltralyticsBackend
-from sorawm_pipeline.vision.weights import Weights
+from sorawm_pipeline.vision.ultralytics_backend import Runtime, UltralyticsBackend
+from sorawm_pipeline.vision.weights import Weights, integers_of
 
 if TYPE_CHECKING:
     import torch
 
-Runtime = Literal["torch", "onnxruntime", "openvino", "tensorrt", "none"]
-
-_RUNTIMES: dict[str, Runtime] = {
-    "onnx": "onnxruntime",
-    "safetensors": "torch",
-    "torchscript": "torch",
-    "pickle": "torch",
-    "tensorrt": "tensorrt",
-    "openvino": "openvino",
-}
 _SAME_MARK = 0.5  # share of the smaller box that two boxes of one mark have in common
 _BLEND = 0.6  # boxes at least this share as confident as the best one refine its edges
 
@@ -37,7 +28,15 @@ class _Backend(Protocol):
     device: str
     stride: int
     fixed: tuple[int, int] | None
-    fallback: str | None
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+    @property
+    def precision(self) -> Precision: ...
+
+    @property
+    def fallback(self) -> str | None: ...
 
     def __call__(self, images: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.float32]: ...
 
@@ -63,10 +62,10 @@ class Detector:
     Attributes:
         runtime: `torch`, `onnxruntime`, `openvino` or `tensorrt`.
         device: where it really runs, `cpu` or `cuda:n`.
+        precision: of its products, `fp32`, `fp16` or `int8`.
         weights_sha256: digest of the weights in use.
         confidence: detections below it are dropped.
         image_size: long side of the network's input, pixels.
-        fallback: why the network is not compiled although that was asked for, else None.
     """
 
     def __init__(
@@ -78,7 +77,9 @@ class Detector:
         image_size: int | None = None,
         half: bool = False,
         compile: bool = False,  # noqa: A002 - as torch and the YAML call it
+        tensorrt: bool = False,
         threads: int | None = None,
+        form: Precision | None = "fp32",
     ) -> None:
         """Load the weights.
 
@@ -91,24 +92,34 @@ class Detector:
             half: 16-bit floats, on CUDA only; ignored on CPU, where they are slower.
             compile: torch.compile, for weights that run in torch; ignored elsewhere. Loading then
                 takes a minute or more, less where torch finds what it compiled before.
+            tensorrt: weights that would run in torch as a TensorRT engine, on CUDA. Loading takes
+                minutes the first time; the engine is kept.
             threads: CPU threads for one call; None leaves it to the runtime.
+            form: of ONNX weights on a CPU: `fp32` as they are, `int8` in 8-bit integers if these
+                can be had, None in whichever answers sooner in a trial.
 
         Raises:
             ModelError: the file is malformed or its network is not a detector.
             DeviceError: the device is not there.
             torch.OutOfMemoryError: the weights do not fit on the device.
         """
-        self.runtime = _RUNTIMES[weights.format]
         self.weights_sha256 = weights.sha256
         self.confidence = weights.confidence if confidence is None else confidence
         self.image_size = weights.image_size if image_size is None else image_size
         backend: _Backend
         try:
             if weights.format == "onnx" and device == "cpu":
-                backend = OnnxBackend(weights, threads)
+                int8 = None if form == "fp32" else integers_of(weights)
+                backend = OnnxBackend(weights, threads, int8, form)
+                self.weights_sha256 = backend.network.sha256
             else:
                 backend = UltralyticsBackend(
-                    weights, device, half=half, compiled=compile, threads=threads
+                    weights,
+                    device,
+                    half=half,
+                    compiled=compile,
+                    engine_size=self.image_size if tensorrt and device != "cpu" else None,
+                    threads=threads,
                 )
         except Exception as error:
             if isinstance(error, PipelineError) or is_out_of_memory(error):
@@ -116,10 +127,18 @@ class Detector:
             # Each runtime has its own exceptions for a bad file; a person needs one.
             raise ModelError(f"{weights.path} cannot be loaded: {_first_line(error)}") from error
         self._backend: _Backend | None = backend
+        self._no_engine = tensorrt and device == "cpu"
         self._fixed = backend.fixed
+        self.runtime = backend.runtime
         self.device = backend.device
-        self.fallback = backend.fallback
+        self.precision = backend.precision
         self._stride = max(weights.stride, backend.stride)
+
+    @property
+    def fallback(self) -> str | None:
+        """Why the network does not run in a faster way that was asked for, None if it does."""
+        told = self._backend.fallback if self._backend else None
+        return told or ("no TensorRT engine (that takes CUDA)" if self._no_engine else None)
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) of the network's input for a displayed picture of that size.
@@ -180,6 +199,7 @@ class NoDetector:
     """Finds nothing; for those who name the regions themselves."""
 
     runtime: Runtime = "none"
+    precision: Precision | None = None
     device = "cpu"
     weights_sha256 = ""
     fallback: str | None = None

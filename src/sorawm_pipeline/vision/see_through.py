@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sorawm_pipeline.hardware.batch_cap import is_out_of_memory
 from sorawm_pipeline.media.frame import Box, Patch
 from sorawm_pipeline.media.patch import OPAQUE, chroma_alpha
 from sorawm_pipeline.media.planes import PixelLayout
-from sorawm_pipeline.vision.compiling import not_compiled
-from sorawm_pipeline.vision.cpu_networks import Precision, fastest
+from sorawm_pipeline.vision.compiling import Compiled, filled_up, warm_up
+from sorawm_pipeline.vision.cpu_forms import brain_floats, fastest, integers
+from sorawm_pipeline.vision.cpu_networks import OnnxNetwork, Precision
 from sorawm_pipeline.vision.grid import fold, from_grid, luma_of, to_grid
 from sorawm_pipeline.vision.propagate import KNOWN
 from sorawm_pipeline.vision.restore import (
@@ -32,7 +32,7 @@ from sorawm_pipeline.vision.restore import (
     Region,
     in_groups,
 )
-from sorawm_pipeline.vision.weights import Weights, builtin_files, builtin_weights
+from sorawm_pipeline.vision.weights import Weights, builtin_weights
 
 Floats = NDArray[np.float32]
 
@@ -124,14 +124,23 @@ class TorchNetwork:
         self._type = torch.float16 if halved else torch.float32
         network = network.eval().to(device=device, dtype=self._type)
         network = network.to(memory_format=torch.channels_last)
-        self._network: Any = torch.compile(network, dynamic=True) if compile else network
+        self._compiled = Compiled(network, cuda=device.startswith("cuda")) if compile else None
+        self._network: Any = self._compiled or network
         self._device = device
         self.sha256 = weights.sha256
 
+    @property
+    def fallback(self) -> str | None:
+        """Why it is not compiled although that was asked for, else None."""
+        return self._compiled.fallback if self._compiled else None
+
     def __call__(self, batch: Floats) -> Floats:
+        count = len(batch)
         with self._torch.inference_mode():
             data = self._torch.from_numpy(batch).to(self._device, self._type)
-            return np.asarray(self._network(data).float().cpu().numpy(), np.float32)
+            data = filled_up(data) if self._compiled else data
+            answer = self._network(data)[:count]
+            return np.asarray(answer.float().cpu().numpy(), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +149,18 @@ class Networks:
 
     Attributes:
         device: `cpu` or `cuda[:n]`.
-        fallback: why they do not run in the fastest way there is, None if they do.
+        reason: why they were not loaded in the fastest way there is, None if they were.
     """
 
     matte: Network
     fill: Network
     device: str = "cpu"
-    fallback: str | None = None
+    reason: str | None = None
+
+    @property
+    def fallback(self) -> str | None:
+        """Why they do not run in the fastest way there is; compiled ones may fail at any call."""
+        return self.fill.fallback if isinstance(self.fill, TorchNetwork) else self.reason
 
     @property
     def forms(self) -> tuple[Precision, Precision]:
@@ -175,41 +189,24 @@ def load_networks(
         ModelError: a file is missing or was changed.
     """
     networks: list[Network] = []
-    fallback: str | None = None
+    reason: str | None = None
     wanted = forms or (None, None)
     for name, parts, form in ((MATTE, MATTE_PARTS, wanted[0]), (FILL, FILL_PARTS, wanted[1])):
         sample = np.random.default_rng(0).random((1, sum(parts[0]), *SAMPLE), np.float32)
         if device.startswith("cuda"):
             weights = builtin_weights("safetensors", name)
-            network: Network
-            network, fallback = in_torch(weights, sample, device, half=half, compile=compile)
+            network: Network = TorchNetwork(weights, device, half=half, compile=compile)
+            warm_up(network, sample)
         else:
             plain = builtin_weights("onnx", name)
-            int8 = builtin_weights("int8", name) if (name, "int8") in builtin_files() else None
-            network, fallback = fastest(plain, sample, threads, int8, form)
+            others = [
+                integers(builtin_weights("int8", name), threads),
+                brain_floats(plain, threads),
+            ]
+            network, reason = fastest(OnnxNetwork(plain, threads), sample, others, form)
         networks.append(network)
     matte, fill = networks
-    return Networks(matte, fill, device, fallback)
-
-
-def in_torch(
-    weights: Weights,
-    sample: Floats,
-    device: str,
-    *,
-    half: bool,
-    compile: bool,  # noqa: A002
-) -> tuple[TorchNetwork, str | None]:
-    """A network that has answered once, compiled if asked, and why not if that fails."""
-    network = TorchNetwork(weights, device, half=half, compile=compile)
-    try:
-        network(sample)  # the first call is slow
-    except Exception as error:  # compilers fail in many ways
-        if not compile or is_out_of_memory(error):
-            raise
-        plain, _ = in_torch(weights, sample, device, half=half, compile=False)
-        return plain, not_compiled(error)
-    return network, None
+    return Networks(matte, fill, device, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +251,12 @@ class SeeThrough:
         self.precision = networks.fill.precision
         self.forms = networks.forms
         self.device = networks.device
-        self.fallback = networks.fallback
         self.weights_sha256: str | None = networks.fill.sha256
+
+    @property
+    def fallback(self) -> str | None:
+        """See `Networks`."""
+        return self._networks.fallback
 
     def fill(self, regions: Sequence[Region]) -> list[Patch]:
         """Patches for regions of one or several frames, oldest first, in the same order."""

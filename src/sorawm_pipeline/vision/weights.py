@@ -188,6 +188,19 @@ def builtin_weights(kind: BuiltinKind = "onnx", name: str = BUILTIN_DETECTOR) ->
     )
 
 
+def integers_of(weights: Weights) -> Weights | None:
+    """The same network in 8-bit integers, None for weights that do not ship in the package.
+
+    Raises:
+        ModelError: the file is missing or not the one that was published.
+    """
+    entry = manifest().get(weights.name, {"files": {}})
+    plain = entry["files"].get("onnx", {}).get("sha256")
+    if "int8" not in entry["files"] or plain != weights.sha256:
+        return None
+    return builtin_weights("int8", weights.name)
+
+
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder's sorted file names and digests, as hex.
 
