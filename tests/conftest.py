@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from sorawm_pipeline import warm
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.vision.detector import Detection
 from tests.clips import Clip
+
+# A shell that starts the suite in the background has it, and all that it starts, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WHITE = 200
 
