@@ -102,13 +102,11 @@ class Borrower:
     def hear(self, message: wire.Give | wire.Stop | wire.Back) -> None:
         """What its worker says to one of its hands."""
         loan = self._loans.get(message.hand)
-        if loan is None:
-            return
-        if isinstance(message, wire.Give) and not self._is_own(message.store):
-            log.warning("a worker names files that are not its own", job=self.job.id)
+        if isinstance(message, wire.Give) and not (loan and self._is_own(message.store)):
+            log.warning("an order for nobody, or for foreign files", job=self.job.id)
             self.say(wire.Given(hand=message.hand, answer=None))
-            return
-        loan.hear(message)
+        elif loan is not None:
+            loan.hear(message)
 
     def say(self, message: wire.Lend | wire.Recall | wire.Given) -> None:
         if self._open:

@@ -15,9 +15,10 @@ from sorawm_pipeline.report import readable
 from sorawm_pipeline.service import identity, space, wire
 from sorawm_pipeline.service.endings import Endings
 from sorawm_pipeline.service.events import JobChanged, JobProgress, WorkerChanged
+from sorawm_pipeline.service.helping import Helping
 from sorawm_pipeline.service.jobs import Failure, Fingerprint, Job, JobState, Result
 from sorawm_pipeline.service.ledger import Ledger
-from sorawm_pipeline.service.loans import Borrower, Loan
+from sorawm_pipeline.service.loans import Borrower
 from sorawm_pipeline.service.names import staging_folder
 from sorawm_pipeline.service.scan import Scope, reached_without_links
 from sorawm_pipeline.service.shared import Shared
@@ -30,6 +31,7 @@ FINAL_KINDS = frozenset({"unreadable", "no_video", "unsupported", "too_large", "
 LONGEST_BACKOFF_S = 3600.0
 ROOT_AWAY_S = 10.0
 WORKER_WAIT_S = 15.0
+SOON_S = 0.05
 
 Interruption = Literal["cancel", "stop", "space", "pause"]
 log = get_logger(__name__)
@@ -52,7 +54,6 @@ class Slot:
         progress: the newest of that job, or None.
         stopping: set it, and ring the bell, to end `run`.
         interrupted: whether a stop has ended an attempt.
-        helps: the job of another slot of which it does pieces, or None.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Slot:
         self.progress: wire.WorkProgress | None = None
         self.stopping = False
         self.interrupted = False
-        self.helps: int | None = None
+        self._helping = Helping(number, self._wanted, self._drop_worker)
         self._scope = scope
         self._books, self._gate, self._room = shared.books, shared.gate, shared.room
         self._bell, self._hub, self._clock = shared.bell, shared.hub, shared.clock
@@ -88,6 +89,11 @@ class Slot:
     @property
     def pid(self) -> int | None:
         return self._worker.pid if self._worker is not None and self._worker.alive else None
+
+    @property
+    def helps(self) -> int | None:
+        """The job of another slot of which it does pieces."""
+        return self._helping.job
 
     def interrupt(self, why: Interruption) -> None:
         """End the attempt in hand, or what follows it; harmless if there is none.
@@ -150,7 +156,7 @@ class Slot:
     async def _until_due(self) -> float | None:
         """Seconds until a job may be begun that none waits for before; None: nothing waits."""
         due = await self._books.keep(lambda ledger: ledger.next_due())
-        return None if due is None else max(0.05, due - self._clock())
+        return None if due is None else max(SOON_S, due - self._clock())
 
     async def _bell_or_gate(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -159,56 +165,22 @@ class Slot:
             for task in tasks:
                 task.cancel()
 
-    # for others
-
     async def _help(self, borrower: Borrower) -> bool:
-        """Do pieces of another slot's clip while there is nothing else; whether it did any."""
+        """Whether another slot's clip could be helped with."""
         try:
             worker = await self._ready()
         except (DeviceError, ConfigError, OSError):
             return False  # the next job of its own will tell why
-        self.helps = borrower.job.id
-        loan, done = borrower.lend(self.number), 0
-        log.info("helps", slot=self.number, job=self.helps)
-        try:
-            async with asyncio.TaskGroup() as group:
-                watching = group.create_task(self._recall_in_time(loan))
-                while (order := await loan.next()) is not None:
-                    loan.answer(await self._piece(worker, order, loan))
-                    done += 1
-                watching.cancel()
-        finally:
-            loan.close()
-            self.helps = None
-        return done > 0
+        return await self._helping.help(borrower, worker)
 
-    async def _recall_in_time(self, loan: Loan) -> None:
+    async def _wanted(self) -> None:
+        """Until a job may be begun, or none may be any more."""
         while not (self.stopping or self._gate.reasons):
             rings = self._bell.rings
             wait = await self._until_due()
-            if wait is not None and wait <= 0.05:
-                break
+            if wait is not None and wait <= SOON_S:
+                return
             await self._bell.wait(wait, after=rings)
-        loan.recall()
-
-    async def _piece(self, worker: WorkerProcess, order: wire.Piece, loan: Loan) -> str | None:
-        """The answer of this slot's worker; None if it is lost, or the piece not needed."""
-        if not worker.alive:
-            return None
-        async with asyncio.TaskGroup() as group:
-            asking = group.create_task(self._asked(worker, order))
-            stopping = group.create_task(loan.stopped.wait())
-            await asyncio.wait([asking, stopping], return_when=asyncio.FIRST_COMPLETED)
-            asking.cancel()
-            stopping.cancel()
-        return None if asking.cancelled() else asking.result()
-
-    async def _asked(self, worker: WorkerProcess, order: wire.Piece) -> str | None:
-        try:
-            return (await worker.piece(order)).answer
-        except DeviceError as error:
-            await self._drop_worker(error.message)
-            return None
 
     # one attempt
 
