@@ -81,7 +81,8 @@ async def test_only_so_many_listen(serve: Serve, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(live, "LISTENERS", 1)
     async with serve() as client:
         async with client.stream("GET", "/api/events") as answer:
-            await anext(told(answer))
+            first = told(answer)  # held: when it goes, the client has gone
+            await anext(first)
             assert (await client.get("/api/events")).status_code == 503
         async with asyncio.timeout(10):
             while client.state.listeners:
