@@ -29,6 +29,7 @@ from sorawm_pipeline.engine.probe import (
 from sorawm_pipeline.engine.runner import Corridor
 from sorawm_pipeline.engine.stage import Source, Stage
 from sorawm_pipeline.engine.threads import Owner, OwnerThread, ThreadFactory
+from sorawm_pipeline.engine.waiting import outlast
 
 __all__ = [
     "Channel",
@@ -42,4 +43,5 @@ __all__ = [
     "Stage",
     "StageSnapshot",
     "ThreadFactory",
+    "outlast",
 ]

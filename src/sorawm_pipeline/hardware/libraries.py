@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+
+from sorawm_pipeline.hardware.memory import trim_heap
 
 MAPPINGS = Path("/proc/self/smaps")
 HEADER = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)")
@@ -20,9 +21,8 @@ def give_back(name: str) -> None:
     has written to are the file's own; the kernel reads them again should anybody need them.
     Where the system is not Linux with the GNU library, nothing is done.
     """
+    trim_heap()
     libc = ctypes.CDLL(None)
-    with suppress(AttributeError):
-        libc.malloc_trim(0)
     try:
         mappings = MAPPINGS.read_text("utf-8", "surrogateescape")
     except OSError:

@@ -69,6 +69,11 @@ def give_back() -> None:
     looked for, and what malloc has got back it keeps where smaller things lie above.
     """
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Have malloc return what is free, where it is the GNU library's."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

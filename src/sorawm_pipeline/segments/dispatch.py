@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from sorawm_pipeline import scheduling
-from sorawm_pipeline.engine import Owner
+from sorawm_pipeline.engine import Owner, outlast
 from sorawm_pipeline.errors import PipelineError
 from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.scheduling import Assignment, Ended, Limits, Scheduler, Step
@@ -212,7 +212,7 @@ class Dispatch:
             clip.close()
             self._cancel(self._scheduler.remove(ticket, self._clock()), clip)
             self._ring()
-            await _ended(clip.at_work.values())
+            await outlast(clip.at_work.values())
             del self._clips[ticket]
 
     def rest(self, clip: PiecedClip) -> None:
@@ -316,15 +316,3 @@ def _given_up(how: bool | Exception) -> Exception:
         )
     assert isinstance(how, Exception)
     return how
-
-
-async def _ended(tasks: Collection[asyncio.Task[bool | Exception]]) -> None:
-    """Wait for tasks that were cancelled, however often this is cancelled meanwhile."""
-    cancelled = False
-    while waiting := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(waiting)
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from sorawm_pipeline.engine import outlast
 from sorawm_pipeline.scheduling import STEPS
 from sorawm_pipeline.segments.dispatch import HandLostError
 from sorawm_pipeline.segments.orders import Answer, Order, Place
@@ -47,7 +48,8 @@ class LentHand:
             self._say(
                 wire.Give(hand=self.number, store=order.store, plan=order.plan, task=order.task)
             )
-            await self._answered(answer)
+            # Until nobody is at the task any more.
+            await outlast([answer], lambda: self._say(wire.Stop(hand=self.number)))
         finally:
             self._answer = None
         text = answer.result()
@@ -55,16 +57,3 @@ class LentHand:
             self.alive = False
             raise HandLostError("another worker was lost")
         Answer.model_validate_json(text).raised()
-
-    async def _answered(self, answer: asyncio.Future[str | None]) -> None:
-        """Until nobody is at the task any more, however often this is cancelled."""
-        cancelled = False
-        while not answer.done():
-            try:
-                await asyncio.wait([answer])
-            except asyncio.CancelledError:
-                if not cancelled:
-                    self._say(wire.Stop(hand=self.number))
-                cancelled = True
-        if cancelled:
-            raise asyncio.CancelledError

@@ -17,6 +17,7 @@ import psutil
 from pydantic import ValidationError
 
 from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.engine import outlast
 from sorawm_pipeline.errors import ConfigError, DeviceError
 from sorawm_pipeline.logs import get_logger
 from sorawm_pipeline.service import wire
@@ -177,15 +178,7 @@ class WorkerProcess:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-        waiting = asyncio.ensure_future(self._process.wait())
-        cancelled = False
-        while not waiting.done():
-            try:
-                await asyncio.shield(waiting)
-            except asyncio.CancelledError:
-                cancelled = True
-        if cancelled:
-            raise asyncio.CancelledError
+        await outlast([asyncio.ensure_future(self._process.wait())])
 
     def _signal_kill(self) -> None:
         """Not by `Process.kill`: it may reap the process, and how it ended is lost.
