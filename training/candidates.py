@@ -22,7 +22,7 @@ from typing import Any
 
 import network
 import numpy as np
-from evaluate import FLOOR, Score, composed, mattes, measure
+from evaluate import FLOOR, mattes, measure_all
 from numpy.typing import NDArray
 from options import plain_parser
 from package import export
@@ -108,14 +108,7 @@ def main() -> None:
                 )
         result: dict[str, Any] = timed(files, arguments.rounds)
         marks = mattes(arguments.mark, arguments.step)
-        scores = {name: Score() for name in detectors}
-        turn, crfs = itertools.cycle(arguments.sizes.split(",")), itertools.cycle((20, 23, 28))
-        for source in arguments.sources:
-            for size in itertools.islice(turn, arguments.take):
-                scene = composed(source, size, marks)
-                for name, score in measure(detectors, scene, next(crfs), "BILINEAR").items():
-                    scores[name] += score
-            print(source.name, flush=True)
+        scores = measure_all(detectors, arguments.sources, marks, arguments.sizes, arguments.take)
     for name, score in scores.items():
         result[name]["parameters"] = parameters[name.partition("@")[0]]
         result[name]["by_confidence"] = {str(c): score.figures(c) for c in CONFIDENCES}

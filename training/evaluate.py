@@ -339,6 +339,25 @@ def measure(
     return scores
 
 
+def measure_all(
+    detectors: dict[str, Detector],
+    sources: Sequence[Path],
+    marks: list[Placed | None],
+    sizes: str,
+    take: int,
+) -> dict[str, Score]:
+    """Score detectors on scenes of all sources: `take` of `sizes` for each, and CRFs, in turn."""
+    scores = {name: Score() for name in detectors}
+    turn, crfs = itertools.cycle(sizes.split(",")), itertools.cycle((20, 23, 28))
+    for source in sources:
+        for size in itertools.islice(turn, take):
+            scene = composed(source, size, marks)
+            for name, score in measure(detectors, scene, next(crfs), "BILINEAR").items():
+                scores[name] += score
+        print(source.name, flush=True)
+    return scores
+
+
 def still(detector: Detector, path: Path, label: Box, how: str, threshold: float) -> dict[str, Any]:
     """Find the mark in one real picture whose mark was labelled by hand."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)

@@ -8,13 +8,12 @@ where both see one mark: mean and 99th percentile.
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evaluate import FLOOR, SIZES, Score, composed, mattes, measure, still
+from evaluate import FLOOR, SIZES, Score, mattes, measure_all, still
 from options import plain_parser
 
 from sorawm_pipeline.vision.detector import Detector
@@ -51,15 +50,8 @@ def main() -> None:
     if int8.fallback is not None:
         raise SystemExit(f"no integers here: {int8.fallback}")
     detectors = {"fp32": plain, "int8": int8}
-    scores = {form: Score() for form in detectors}
     marks = mattes(arguments.mark, arguments.step)
-    turn, crfs = itertools.cycle(arguments.sizes.split(",")), itertools.cycle((20, 23, 28))
-    for source in arguments.sources:
-        for size in itertools.islice(turn, arguments.take):
-            scene = composed(source, size, marks)
-            for form, score in measure(detectors, scene, next(crfs), "BILINEAR").items():
-                scores[form] += score
-        print(source.name, flush=True)
+    scores = measure_all(detectors, arguments.sources, marks, arguments.sizes, arguments.take)
     result: dict[str, Any] = {"apart": apart(*scores.values())}
     for form, score in scores.items():
         result[form] = {
