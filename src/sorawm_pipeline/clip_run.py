@@ -251,8 +251,8 @@ class ClipRun:
             self._scout = await self._walk_scout(detectors, thread)
             if self._scout.copied:
                 return
-        await thread.call(self._job.settle)
         if self._is_long and self._in_one_go is None:
+            await thread.call(self._job.settled)
             try:
                 await self._walk_pieces(detectors, thread)
                 return

@@ -150,7 +150,8 @@ class ClipJob:
             collect = Collect(self.clip.display, room.capacity)
             return Stages((room.capacities[0], room.capacity), decode, detect, (), collect, None)
         middle = self.inpaint(warm, room, inpainter), self.temporal(room)
-        encode = Encode(self.clip, self.limits, self.target.temporary, self.settings, room.capacity)
+        target = self.target.temporary
+        encode = Encode(self.clip, self.limits, target, self.settings, room.capacity, self.settled)
         return Stages(room.capacities, decode, detect, middle, encode, inpainter)
 
     def room(self, warm: WarmDetector, inpainter: Inpainter | None) -> Room:
@@ -254,14 +255,20 @@ class ClipJob:
         if self.target is not None:
             self.target.discard()
 
-    def settle(self) -> None:
+    def settled(self) -> EncodeSettings:
         """Choose from the source how finely it is encoded, where that is left open; once.
 
         Some pictures are decoded and encoded for it, so only where there is something to encode.
+
+        Raises:
+            InputError: the source cannot be read any more, or its encoder does not take it.
         """
-        if self._settled or self.target is None:
-            return
-        self._settled = True
+        if not self._settled:
+            self._settle()
+            self._settled = True
+        return self.settings
+
+    def _settle(self) -> None:
         sample = read_sample(self.clip, self.limits, self._software.codec)
         gop = None if sample is None else sample.gop
         self.settings = replace(self.settings, gop=gop)
@@ -270,7 +277,6 @@ class ClipJob:
         software = replace(self.settings, choice=self._software)
         crf = None if sample is None else matched_quality(self.clip, sample, software)
         most = None if crf is not None else most_bits(self.clip, self.limits, self._software)
-        del sample
         give_back()
         self.settings = replace(self.settings, crf=crf, most=most)
 

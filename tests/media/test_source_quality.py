@@ -53,9 +53,8 @@ def test_all_packets_are_weighed_and_some_pictures_taken(make_clip: MakeClip) ->
     assert sample is not None
     assert (sample.keys, sample.others) == sizes(clip)
     assert sample.gop == 25
-    assert [place.key for place in sample.places] == [True, True]
-    for place in sample.places:
-        assert len(place.pictures) == len(place.sizes) <= TOGETHER
+    taken = [(place.key, len(list(place.pictures)), len(place.sizes)) for place in sample.places()]
+    assert taken == [(True, TOGETHER, TOGETHER)] * 2
 
 
 def test_a_finer_source_has_smaller_quantisers(make_clip: MakeClip) -> None:
@@ -70,13 +69,17 @@ def test_a_finer_source_has_smaller_quantisers(make_clip: MakeClip) -> None:
 
 def test_key_frames_and_others_are_weighed_by_all_of_the_source() -> None:
     sizes = [100, *[10] * 9, *[10] * TAIL]
-    sample = Sample([Place(key=True, sizes=sizes)], keys=1000, others=9000, gop=90)
-    assert sample.share([sizes]) == pytest.approx(1)
-    assert sample.share([[200, *sizes[1:]]]) == pytest.approx(1.1), "keys are a tenth of it"
-    assert sample.share([[100, *[5] * 9, *[10] * TAIL]]) == pytest.approx(0.55)
-    assert sample.share([[*sizes[:10], *[0] * TAIL]]) == pytest.approx(1), "its end counts nothing"
-    inside = Sample([Place(key=False, sizes=sizes)], keys=1000, others=9000, gop=90)
-    assert inside.share([[900, *sizes[1:]]]) == pytest.approx(1), "no key frame was there"
+
+    def share(now: list[int], *, key: bool = True) -> float:
+        sample = Sample(1000, 9000, 90, None, lambda: [Place(key=key, sizes=sizes)])
+        return sample.share(lambda _: now)
+
+    assert share(sizes) == pytest.approx(1)
+    assert share([200, *sizes[1:]]) == pytest.approx(1.1), "keys are a tenth of it"
+    assert share([100, *[5] * 9, *[10] * TAIL]) == pytest.approx(0.55)
+    assert share([*sizes[:10], *[0] * TAIL]) == pytest.approx(1), "its end counts nothing"
+    assert share([900, *sizes[1:]], key=False) == pytest.approx(1), "no key frame was there"
+    assert share([]) == 1, "nothing was encoded"
 
 
 def test_sources_bound_the_bits(make_clip: MakeClip) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 
 from sorawm_pipeline import Pipeline, PipelineConfig
 from sorawm_pipeline.media.encoders import ENCODERS
+from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.media.source_quality import read_sample
+from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.picture_encoder import EncodeSettings
 from sorawm_pipeline.stages.trial import BOUNDS, GOAL, QUANTISERS, matched, matched_quality
 from tests.clips import Clip, scene
@@ -129,6 +133,28 @@ async def test_key_frames_are_as_far_apart_as_the_source_has_them(
     with av.open(str(tmp_path / "out.mp4")) as container:
         keys = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
     assert [index for index, key in enumerate(keys) if key] == [0, 25, 50]
+
+
+async def test_other_stages_work_while_it_is_tried(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detected = threading.Event()
+    process = Detect.process
+
+    def told(self: Detect, batch: Sequence[Frame]) -> list[Frame]:
+        detected.set()
+        return process(self, batch)
+
+    def waits(*_: object) -> float:
+        assert detected.wait(30), "nothing is detected before the trials are over"
+        return 31.0
+
+    monkeypatch.setattr(Detect, "process", told)
+    monkeypatch.setattr("sorawm_pipeline.job.matched_quality", waits)
+    source = make_clip("clip.mp4", Clip(frames=30, draw=scene))
+    config = PipelineConfig.model_validate({"detect": {"weights": "none"}})
+    report = await Pipeline(config).process(source, tmp_path / "out.mp4")
+    assert report.frames.encoded == 30
 
 
 async def test_a_clip_that_is_copied_is_not_tried(

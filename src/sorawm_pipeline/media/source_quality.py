@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import av
@@ -47,61 +48,51 @@ LONGEST_GOP = 600
 
 @dataclass
 class Place:
-    """Pictures that follow each other.
+    """Pictures of a source that follow each other; to be taken once.
 
     Attributes:
-        pictures: as decoded, in order.
-        sizes: bytes of their packets, in the order of decoding.
         key: whether the first is a key frame.
-        quantisers: mean quantisers of the pictures, where the decoder tells them.
+        pictures: decodes them one by one, in order. They end early where they cannot be decoded.
+        sizes: bytes of their packets, in the order of decoding; complete when all are taken.
     """
 
     key: bool
-    pictures: list[av.VideoFrame] = field(default_factory=list)
+    pictures: Iterator[av.VideoFrame] = field(default_factory=lambda: iter(()))
     sizes: list[int] = field(default_factory=list)
-    quantisers: list[float] = field(default_factory=list)
-
-    def take(self, pictures: Sequence[av.VideoFrame]) -> None:
-        for picture in pictures:
-            self.pictures.append(picture)
-            told = picture.side_data.get("VIDEO_ENC_PARAMS")
-            if isinstance(told, VideoEncParams):
-                self.quantisers.append(_mean_of(told))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a source's pictures cost.
+    """What a source's pictures cost, and where some of them are found.
 
     Attributes:
-        places: pictures of it.
         keys: bytes of all its key frames.
         others: bytes of all its other pictures.
         gop: frames from one key frame to the next, at most.
+        quantiser: the mean one of some pictures, if the decoder tells it.
+        places: decodes some pictures anew, place by place.
     """
 
-    places: Sequence[Place]
     keys: int
     others: int
     gop: int
+    quantiser: float | None
+    places: Callable[[], Iterable[Place]]
 
-    @property
-    def quantiser(self) -> float | None:
-        """The mean quantiser, if the decoder tells it."""
-        told = [mean for place in self.places for mean in place.quantisers]
-        return float(np.mean(told)) if told else None
-
-    def share(self, sizes: Sequence[Sequence[int]]) -> float:
+    def share(self, encoded: Callable[[Iterator[av.VideoFrame]], list[int]]) -> float:
         """The part of the source's size that its result will have.
 
         Key frames and others are weighed by what they have in all of the source. The last pictures
         of a place do not count: an encoder that sees the end near spends less on them.
 
         Args:
-            sizes: for each place, bytes of its pictures encoded anew, in the order of decoding.
+            encoded: encodes a place's pictures, and tells their bytes in the order of decoding.
         """
         key_before = key_now = others_before = others_now = 0
-        for place, now in zip(self.places, sizes, strict=True):
+        for place in self.places():
+            now = encoded(place.pictures)
+            if not now or not place.sizes:
+                continue
             counted = max(1, len(place.sizes) - TAIL)
             if place.key:
                 key_before += place.sizes[0]
@@ -121,20 +112,24 @@ class Sample:
 
 
 def read_sample(clip: ClipInfo, limits: Limits, codec: str) -> Sample | None:
-    """Read all packets of a clip, and decode some of its pictures, for a result in a codec.
+    """Read all packets of a clip, for a result in a codec, and some pictures' quantisers.
 
-    None where there are none. A source that cannot be decoded here is told of by those who have to.
+    None where none can be decoded. Such a source is told of by those who have to decode it.
     """
     try:
         with closing(SourcePackets.of(clip, limits)) as source:
             weighed = _weighed(source)
-        with closing(open_clip(clip, limits)) as container:
-            places = list(_places(container, clip, weighed, codec))
+        places = partial(_places, clip, limits, weighed, codec)
+        with closing(places()) as all_of_them:
+            told = _quantisers(next(all_of_them, Place(key=False)))
     except (av.error.FFmpegError, InputError):
         return None
-    if not places:
+    if not told:
         return None
-    return Sample(places, weighed.key_bytes, weighed.other_bytes, min(weighed.gop, LONGEST_GOP))
+    gop = min(weighed.gop, LONGEST_GOP)
+    known = [mean for mean in told if mean is not None]
+    quantiser = float(np.mean(known)) if known else None
+    return Sample(weighed.key_bytes, weighed.other_bytes, gop, quantiser, places)
 
 
 @dataclass
@@ -189,41 +184,52 @@ def _weighed(source: SourcePackets) -> _Weighed:
     return found
 
 
-def _places(
-    container: InputContainer, clip: ClipInfo, weighed: _Weighed, codec: str
-) -> Iterator[Place]:
-    stream = container.streams[clip.stream_index]
-    if not isinstance(stream, VideoStream) or not weighed.keys:
-        return
-    stream.thread_type = "SLICE"
-    stream.codec_context.options = {"export_side_data": "venc_params"}
-    together = LAYERED.get(codec, TOGETHER)
-    for start, passed in weighed.chosen(together):
-        container.seek(start, stream=stream)
-        stream.codec_context.flush_buffers()
-        place = _place(container, stream, passed, together)
-        if place.pictures:
+def _places(clip: ClipInfo, limits: Limits, weighed: _Weighed, codec: str) -> Generator[Place]:
+    """Raises FFmpegError, InputError: the source cannot be opened."""
+    with closing(open_clip(clip, limits)) as container:
+        stream = container.streams[clip.stream_index]
+        if not isinstance(stream, VideoStream) or not weighed.keys:
+            return
+        stream.thread_type = "SLICE"
+        stream.codec_context.options = {"export_side_data": "venc_params"}
+        together = LAYERED.get(codec, TOGETHER)
+        for start, passed in weighed.chosen(together):
+            container.seek(start, stream=stream)
+            stream.codec_context.flush_buffers()
+            place = Place(key=not passed)
+            place.pictures = _pictures(place, container, stream, passed, together)
             yield place
 
 
-def _place(container: InputContainer, stream: VideoStream, passed: int, together: int) -> Place:
+def _pictures(
+    place: Place, container: InputContainer, stream: VideoStream, passed: int, together: int
+) -> Iterator[av.VideoFrame]:
     """Pictures of one group, behind the first that are passed."""
-    place, packets = Place(key=not passed), 0
-    for packet in container.demux(stream):
-        if not packet.size or (packet.is_keyframe and packets):
-            break
-        if not packets and not packet.is_keyframe:
-            continue
-        packets += 1
-        pictures = packet.decode()
-        if packets > passed:
-            place.sizes.append(packet.size)
-            place.take(pictures)
-        if len(place.sizes) == together:
-            break
-    place.take(stream.codec_context.decode(None))
-    del place.pictures[: max(0, len(place.pictures) - len(place.sizes))]  # late ones before it
-    return place
+    packets = 0
+    wanted: set[int | None] = {None}  # some containers do not tell when a picture is shown
+    with suppress(av.error.FFmpegError):
+        for packet in container.demux(stream):
+            if not packet.size or (packet.is_keyframe and packets):
+                break
+            if not packets and not packet.is_keyframe:
+                continue
+            packets += 1
+            pictures = packet.decode()
+            if packets > passed:
+                place.sizes.append(packet.size)
+                wanted.add(packet.pts)
+                yield from (picture for picture in pictures if picture.pts in wanted)
+            if len(place.sizes) == together:
+                break
+    with suppress(av.error.FFmpegError):
+        left = stream.codec_context.decode(None)
+        yield from (picture for picture in left if picture.pts in wanted)
+
+
+def _quantisers(place: Place) -> list[float | None]:
+    """The mean quantiser of each picture, None where the decoder does not tell it."""
+    told = [picture.side_data.get("VIDEO_ENC_PARAMS") for picture in place.pictures]
+    return [_mean_of(each) if isinstance(each, VideoEncParams) else None for each in told]
 
 
 def _mean_of(told: VideoEncParams) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from av.container import OutputContainer
@@ -26,17 +26,31 @@ __all__ = ["Encode", "EncodeSettings", "HardwareEncoderError"]
 
 
 class Encode:
-    """Pastes patches, encodes, and muxes the source's other streams beside the picture."""
+    """Pastes patches, encodes, and muxes the source's other streams beside the picture.
+
+    Args:
+        settings: how to encode.
+        settled: called when it is opened, while the stages before it are at work already, for
+            settings that differ from `settings` in what is left open there: the constant quality,
+            what it may take, how far key frames are apart.
+    """
 
     name = "encode"
 
     def __init__(
-        self, clip: ClipInfo, limits: Limits, target: Path, settings: EncodeSettings, max_cap: int
+        self,
+        clip: ClipInfo,
+        limits: Limits,
+        target: Path,
+        settings: EncodeSettings,
+        max_cap: int,
+        settled: Callable[[], EncodeSettings] | None = None,
     ) -> None:
         self._clip = clip
         self._limits = limits
         self._target = target
         self._settings = settings
+        self._settled = settled
         self.max_cap = max_cap
         self.held = self.held_for(settings)
         self.encoder = settings.choice.encoder
@@ -67,6 +81,8 @@ class Encode:
             DeviceError: the container refuses, or an encoder in hardware.
             InputError: another encoder does.
         """
+        if self._settled is not None:
+            self._pictures = PictureEncoder(self._clip, self._settled())
         ready = self._pictures.open if self._settings.gops is None else None
         self._file.open(self._add_picture, ready)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from io import BytesIO
 
 import av
+from av.video.frame import VideoFrame
 
 from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.encoders import BY_QUANTISER, nominal_rate
 from sorawm_pipeline.media.frame import Frame
-from sorawm_pipeline.media.source_quality import Place, Sample
+from sorawm_pipeline.media.source_quality import Sample
 from sorawm_pipeline.stages.picture_encoder import EncodeSettings, PictureEncoder
 
 FINER = 5.0
@@ -100,18 +101,18 @@ def matched(size: Size, first: float, half: float, bounds: tuple[float, float]) 
 
 def _share(clip: ClipInfo, sample: Sample, settings: EncodeSettings, quality: float) -> float:
     trial = replace(settings, crf=quality, bitrate=None, most=None, gops=None, gop=None)
-    return sample.share([_tried(place, clip, trial) for place in sample.places])
+    return sample.share(lambda pictures: _tried(pictures, clip, trial))
 
 
-def _tried(place: Place, clip: ClipInfo, settings: EncodeSettings) -> list[int]:
-    """Bytes of the pictures of a place as the result is encoded, in the order of decoding."""
+def _tried(pictures: Iterable[VideoFrame], clip: ClipInfo, settings: EncodeSettings) -> list[int]:
+    """Bytes of pictures as the result is encoded, in the order of decoding."""
     encoder = PictureEncoder(clip, settings)
     step = max(1, round(1 / (nominal_rate(clip.average_rate) * clip.time_base)))
     with av.open(BytesIO(), "w", format=settings.muxer) as scratch:
         stream = encoder.add_stream(scratch, {})
         encoder.open(stream)
         sizes = []
-        for number, picture in enumerate(place.pictures):
+        for number, picture in enumerate(pictures):
             plain = picture.reformat(format=clip.layout.name)
             prepared = encoder.prepared(Frame(number, number * step, step, plain))
             sizes += [packet.size for packet in stream.encode(prepared)]
