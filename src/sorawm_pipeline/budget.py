@@ -14,6 +14,9 @@ AUTO_BATCH = {"cpu": 4, "cuda": 32}
 AUTO_FILLS = {"cpu": 4, "cuda": 16}
 """The same for fills: after larger ones what follows would wait too long for the next."""
 
+QUEUE_BYTES = 8_000_000
+"""Memory that the frames of one queue may take: large ones pass slowly, so few of them do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -72,6 +75,8 @@ def frame_bytes(clip: ClipInfo) -> int:
 def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> Room:
     """The configured sizes, halved until the clip's frames fit `memory.budget`.
 
+    Queues of large frames are shorter than configured.
+
     `held` frames stay inside stages and codecs whatever the sizes.
 
     Raises:
@@ -80,7 +85,7 @@ def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> 
     kind = "cuda" if device.startswith("cuda") else "cpu"
     detect, inpaint = config.detect.batch, config.inpaint.batch
     room = Room(
-        capacity=config.queues.capacity,
+        capacity=min(config.queues.capacity, max(1, QUEUE_BYTES // frame_bytes(clip))),
         detect_batch=AUTO_BATCH[kind] if detect == "auto" else detect,
         inpaint_batch=AUTO_FILLS[kind] if inpaint == "auto" else inpaint,
         stride=config.detect.stride,

@@ -17,7 +17,6 @@ from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.config_sections import EncodeConfig
 from sorawm_pipeline.engine import Stage
 from sorawm_pipeline.hardware.codecs import accelerator_for
-from sorawm_pipeline.hardware.memory import give_back
 from sorawm_pipeline.media import provenance
 from sorawm_pipeline.media.clip import ClipInfo, Limits, probe
 from sorawm_pipeline.media.encoders import (
@@ -277,7 +276,6 @@ class ClipJob:
         software = replace(self.settings, choice=self._software)
         crf = None if sample is None else matched_quality(self.clip, sample, software)
         most = None if crf is not None else most_bits(self.clip, self.limits, self._software)
-        give_back()
         self.settings = replace(self.settings, crf=crf, most=most)
 
     def _settings(self, target: Target) -> EncodeSettings:

@@ -17,6 +17,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import InputError
+from sorawm_pipeline.hardware.memory import give_back
 from sorawm_pipeline.media.clip import ClipInfo, Limits, open_clip
 from sorawm_pipeline.media.encoders import EncoderChoice
 from sorawm_pipeline.media.source_packets import SourcePackets
@@ -122,6 +123,7 @@ def read_sample(clip: ClipInfo, limits: Limits, codec: str) -> Sample | None:
         places = partial(_places, clip, limits, weighed, codec)
         with closing(places()) as all_of_them:
             told = _quantisers(next(all_of_them, Place(key=False)))
+        give_back()
     except (av.error.FFmpegError, InputError):
         return None
     if not told:
