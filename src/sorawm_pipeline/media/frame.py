@@ -25,15 +25,16 @@ class Box:
 
     @property
     def width(self) -> int:
-        return max(0, self.x1 - self.x0)
+        return self.x1 - self.x0 if self.x1 > self.x0 else 0
 
     @property
     def height(self) -> int:
-        return max(0, self.y1 - self.y0)
+        return self.y1 - self.y0 if self.y1 > self.y0 else 0
 
     @property
     def area(self) -> int:
-        return self.width * self.height
+        across, down = self.x1 - self.x0, self.y1 - self.y0
+        return across * down if across > 0 and down > 0 else 0
 
     def grown(self, pixels: int) -> Box:
         return Box(self.x0 - pixels, self.y0 - pixels, self.x1 + pixels, self.y1 + pixels)
@@ -56,6 +57,20 @@ class Box:
         x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)
         return Box(x0, y0, max(x0, min(self.x1, other.x1)), max(y0, min(self.y1, other.y1)))
 
+    def shared(self, other: Box) -> int:
+        """Area of the intersection."""
+        # Asked for every two frames near each other: four calls of min and max would double it.
+        x0, y0, x1, y1 = self.x0, self.y0, self.x1, self.y1
+        if other.x0 > x0:
+            x0 = other.x0
+        if other.x1 < x1:
+            x1 = other.x1
+        if other.y0 > y0:
+            y0 = other.y0
+        if other.y1 < y1:
+            y1 = other.y1
+        return (x1 - x0) * (y1 - y0) if x0 < x1 and y0 < y1 else 0
+
     def union(self, other: Box) -> Box:
         """The smallest box around both."""
         return Box(
@@ -67,13 +82,9 @@ class Box:
 
     def iou(self, other: Box) -> float:
         """Intersection over union, 0 to 1; 0 when either box is empty."""
-        if self.x0 >= other.x1 or other.x0 >= self.x1:  # mostly so, and asked often
+        shared = self.shared(other)
+        if not shared:
             return 0.0
-        across = min(self.x1, other.x1) - max(self.x0, other.x0)
-        down = min(self.y1, other.y1) - max(self.y0, other.y0)
-        if across <= 0 or down <= 0:
-            return 0.0
-        shared = across * down
         own = (self.x1 - self.x0) * (self.y1 - self.y0)
         return shared / (own + (other.x1 - other.x0) * (other.y1 - other.y0) - shared)
 

@@ -32,6 +32,9 @@ PART_SHARE = 0.12
 HOP = 5
 """Pixels that an animated part may hop in any direction."""
 
+MOST_AGAINST, MOST_FOR = np.float32(-1.0), np.float32(1.5)
+"""What one pixel can say, at most, of an overlay not being there and being there."""
+
 HOPPED = (0.1, 0.75)
 """Levels between which a part may have hopped; above it is there, below there is nothing."""
 
@@ -68,14 +71,17 @@ class Region:
         if self.step > 1:
             size = max(1, cut.shape[1] // self.step), max(1, cut.shape[0] // self.step)
             cut = np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), np.float32)
-        return cut * np.float32(2.0 ** (8 - self.depth))
+        if self.depth > 8:
+            cut *= np.float32(2.0 ** (8 - self.depth))
+        return cut
 
     def edges(self, luma: Plane) -> Floats:
         """Its gradient across and down, float32 (2, h, w), in 8-bit steps per pixel."""
         smooth = cv2.GaussianBlur(self.grey(luma), (3, 3), 0)
-        across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
-        down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-        return np.stack([across, down])
+        edges = np.empty((2, *smooth.shape), np.float32)
+        cv2.Sobel(smooth, cv2.CV_32F, 1, 0, edges[0], ksize=3, scale=0.125)
+        cv2.Sobel(smooth, cv2.CV_32F, 0, 1, edges[1], ksize=3, scale=0.125)
+        return edges
 
 
 @dataclass(frozen=True)
@@ -85,10 +91,12 @@ class Part:
     Attributes:
         box: what they cover, stored-picture pixels.
         where: which pixels of the region, bool (h, w).
+        within: rows and columns of the region that hold all of them.
     """
 
     box: Box
     where: NDArray[np.bool_]
+    within: tuple[slice, slice]
 
 
 @value
@@ -161,13 +169,14 @@ class Overlay:
     def _part(self, where: NDArray[np.bool_]) -> Part:
         rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
         step, origin = self.region.step, self.region.box
+        x0, y0, x1, y1 = (int(n) for n in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
         box = Box(
-            origin.x0 + int(columns[0]) * step,
-            origin.y0 + int(rows[0]) * step,
-            origin.x0 + int(columns[-1] + 1) * step,
-            origin.y0 + int(rows[-1] + 1) * step,
+            origin.x0 + x0 * step,
+            origin.y0 + y0 * step,
+            origin.x0 + x1 * step,
+            origin.y0 + y1 * step,
         )
-        return Part(box.intersection(origin), where)
+        return Part(box.intersection(origin), where, (slice(y0, y1), slice(x0, x1)))
 
     def levels(self, edges: Floats) -> Floats:
         """How much of each part a picture holds: about 1 if it is there, about 0 if not.
@@ -176,10 +185,13 @@ class Overlay:
         strong edge can say is bounded. A part that is not where it was is looked for beside, since
         animated ones hop.
         """
-        share = (edges * self.mean).sum(0) / self._divisor
-        np.clip(share, -1.0, 1.5, out=share)
+        products = edges * self.mean
+        share = np.add(products[0], products[1], out=products[0])
+        share /= self._divisor
+        np.minimum(np.maximum(share, MOST_AGAINST, out=share), MOST_FOR, out=share)
         levels = [
-            float((share.take(at) * weights).sum() / total) for at, weights, total in self._weights
+            float(np.add.reduce(share.take(at) * weights) / total)
+            for at, weights, total in self._weights
         ]
         for number, level in enumerate(levels):
             if HOPPED[0] < level < HOPPED[1]:
@@ -189,15 +201,20 @@ class Overlay:
     def _beside(self, part: Part, edges: Floats) -> float:
         """The level of a part moved by up to HOP pixels, 0 if what is there only resembles it."""
         reach = -(-HOP // self.region.step)
-        wide = np.pad(edges, ((0, 0), (reach, reach), (reach, reach)))
-        template = self.mean * part.where
+        where = part.where[part.within]
+        template = self.mean[:, *part.within] * where
+        _, height, width = edges.shape
+        padded = np.zeros((2, height + 2 * reach, width + 2 * reach), np.float32)
+        padded[:, reach:-reach, reach:-reach] = edges
+        rows, columns = (slice(cut.start, cut.stop + 2 * reach) for cut in part.within)
+        wide = padded[:, rows, columns]
         shares = sum(
             cv2.matchTemplate(one, wanted, cv2.TM_CCORR)
             for one, wanted in zip(wide, template, strict=True)
         )
         _, best, _, (x, y) = cv2.minMaxLoc(shares)
-        height, width = part.where.shape
-        here = wide[:, y : y + height, x : x + width][:, part.where]
+        height, width = where.shape
+        here = wide[:, y : y + height, x : x + width][:, where]
         whole = float((template**2).sum())
         alike = best / max(1e-6, np.sqrt(whole * float((here**2).sum())))
         return best / whole if alike >= ALIKE else 0.0

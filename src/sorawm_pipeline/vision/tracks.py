@@ -107,12 +107,17 @@ def longest_gap(window: int) -> int:
 
 def match(box: Box, marks: Sequence[Mark]) -> Mark | None:
     """The mark in the same place as `box`, the best-overlapping one, or None."""
+    return _best_match(box, marks)[0]
+
+
+def _best_match(box: Box, marks: Sequence[Mark]) -> tuple[Mark | None, float]:
+    """The mark in the same place as `box`, or None, and their IoU."""
     best, most = None, SAME_PLACE_IOU
     for mark in marks:
         iou = mark.box.iou(box)
         if iou >= most and (best is None or iou > most):
             best, most = mark, iou
-    return best
+    return best, most
 
 
 class _Prune:
@@ -125,15 +130,13 @@ class _Prune:
         self._sizes: deque[tuple[int, int]] = deque(maxlen=SIZES)
 
     def __call__(self, window: Sequence[Marks], here: int) -> Marks:
-        others = [marks for index, marks in enumerate(window) if index != here]
+        others = list(window)
+        del others[here]
         needed = min(CONFIRMATIONS, len(others))
         kept: Marks = []
         for mark in sorted(window[here], key=lambda mark: -mark.confidence):
-            confirming = [
-                max(found, key=lambda m: m.confidence)
-                for marks in others
-                if (found := [m for m in marks if confirms(m.box, mark.box)])
-            ]
+            surest = [_surest(marks, mark.box) for marks in others]
+            confirming = [one for one in surest if one is not None]
             sure = sum(self._sure(one) for one in (mark, *confirming))
             believed = sure >= min(SURE, len(window)) and len(confirming) >= needed
             if believed and match(mark.box, kept) is None:
@@ -158,8 +161,17 @@ class _Prune:
             self._sizes.append((box.width, box.height))
 
 
+def _surest(marks: Marks, box: Box) -> Mark | None:
+    """The most confident of the marks that confirm `box`, or None."""
+    best: Mark | None = None
+    for mark in marks:
+        if (best is None or mark.confidence > best.confidence) and confirms(mark.box, box):
+            best = mark
+    return best
+
+
 def confirms(other: Box, box: Box) -> bool:
-    shared = box.intersection(other).area
+    shared = box.shared(other)
     return shared > 0 and shared >= SAME_MARK_COVER * min(box.area, other.area)
 
 
@@ -193,7 +205,7 @@ class _Fill:
 
 
 def _covers(box: Box, part: Box) -> bool:
-    return part.intersection(box).area >= SAME_MARK_COVER * part.area
+    return part.shared(box) >= SAME_MARK_COVER * part.area
 
 
 def _next_sighting(mark: Mark, window: Sequence[Marks], here: int) -> int | None:
@@ -240,11 +252,15 @@ class _Steady:
 
     def _box(self, mark: Mark, window: Sequence[Marks], here: int) -> Box:
         frames = list(window)
-        sides = [
-            [found.box for marks in side if (found := match(mark.box, marks)) is not None]
+        matches = [
+            [_best_match(mark.box, marks) for marks in side if marks]
             for side in (frames[:here], frames[here + 1 :])
         ]
-        alike = [[box for box in side if mark.box.iou(box) >= SAME_SHAPE_IOU] for side in sides]
+        sides = [[found.box for found, _ in side if found is not None] for side in matches]
+        alike = [
+            [found.box for found, iou in side if found is not None and iou >= SAME_SHAPE_IOU]
+            for side in matches
+        ]
         slipped = all(len(few) < len(side) for few, side in zip(alike, sides, strict=True))
         run = [mark.box, *(box for side in (sides if slipped else alike) for box in side)]
         corners = zip(*(box.as_tuple() for box in run), strict=True)
