@@ -71,7 +71,7 @@ def stacked(images: Sequence[NDArray[np.uint8] | torch.Tensor]) -> NDArray[np.ui
     """Small pictures together, (n, h, w, 3): on the GPU if all of them lie there."""
     arrays = [image for image in images if isinstance(image, np.ndarray)]
     if len(arrays) == len(images):
-        return np.stack(arrays)
+        return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
     import torch
 
     if not arrays:
