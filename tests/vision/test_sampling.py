@@ -215,6 +215,32 @@ def test_a_doubtful_thing_of_a_still_scene_is_not_believed_nor_looked_at_more(st
     assert len(doubts.seen) <= (60 if stride == 1 else 9)
 
 
+def test_a_known_mark_that_is_seen_doubtfully_takes_no_more_looks() -> None:
+    truth = [[PLACES[0]]] * 161
+    doubts = Doubts(lambda index: [Mark(PLACES[0], 0.9 if index < 17 else 0.4)])
+    assert boxes(decide(doubts, film(truth, speed=5))) == truth
+    assert len(doubts.seen) <= 20
+
+
+def test_clutter_beside_a_known_mark_takes_few_looks() -> None:
+    truth = [[PLACES[0]]] * 161
+
+    def at(index: int) -> Marks:
+        x, y = 7 * index % 60, 90 + 13 * index % 20
+        return [Mark(PLACES[0], 0.9), Mark(Box(x, y, x + 30, y + 12), 0.3)]
+
+    doubts = Doubts(at)
+    assert boxes(decide(doubts, film(truth, speed=5))) == truth
+    assert len(doubts.seen) <= 70
+
+
+def test_a_doubtful_mark_beside_a_known_one_is_believed() -> None:
+    truth = [[PLACES[0], PLACES[1]]] * 80
+    doubts = Doubts(lambda _: [Mark(PLACES[0], 0.9), Mark(PLACES[1], 0.4)])
+    found = boxes(decide(doubts, film(truth, speed=5)))
+    assert sum(PLACES[1] in marks for marks in found) >= 60
+
+
 def test_what_is_hardly_seen_begins_no_run() -> None:
     nothing: list[list[Box]] = [[]] * 60
     doubts = Doubts(lambda _: [Mark(PLACES[1], 0.2)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -90,9 +89,7 @@ class OnnxBackend:
         """What the network gives for pictures (n, h, w, 3), RGB: (n, ...)."""
         assert isinstance(images, np.ndarray)  # tensors are for detectors on CUDA
         planes = self._planes(*images.shape[:3])
-        for image, colours in zip(images, planes, strict=True):
-            for target, colour in zip(colours, cv2.split(image), strict=True):
-                target[...] = colour
+        planes[...] = images.transpose(0, 3, 1, 2)
         planes *= np.float32(1 / 255)
         if self._most is None or self._most == len(planes):
             return self._network(planes)

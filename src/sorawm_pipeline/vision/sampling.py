@@ -25,7 +25,7 @@ from sorawm_pipeline.vision.between import (
 )
 from sorawm_pipeline.vision.novelty import Novelty, Surprise
 from sorawm_pipeline.vision.overlay import MARGIN, Overlay, Region
-from sorawm_pipeline.vision.repeats import Repeats, differ
+from sorawm_pipeline.vision.repeats import SAME_PLACE, Repeats, differ
 from sorawm_pipeline.vision.tracks import Marks, confirms
 
 Look: TypeAlias = Callable[[Sequence[int]], list[Marks]]
@@ -51,6 +51,9 @@ BEGIN = 0.5
 
 LINGER = 12
 """Frames after a doubtful sighting over a moving scene in which every frame is looked at."""
+
+PROBE = 3
+"""Frames from one look to the next where a doubtful sighting is checked beside a sure mark."""
 
 TROUBLE = 2
 """More looks than this between two regular ones, and the stride is halved."""
@@ -168,17 +171,34 @@ class Sampler:
     def _in_doubt(self, upto: int) -> bool:
         """Whether what was seen lately is doubtful, and more looks would tell more.
 
-        They tell nothing new where the picture stands still.
+        They tell nothing new where the picture stands still, or of a mark that is known for sure.
+        Beside such a mark, what is not seen again at a few looks is clutter.
         """
         now = self._luma(upto)
         before = now if self._before is None else self._before
+        sure = [track.mark.box for track in self._tracks if track.best >= self._believe]
         for mark in self._seen[upto]:
             # What repeats made believable is exactly as sure as needed: it takes looks on and on.
-            if BEGIN * self._believe <= mark.confidence <= self._believe:
-                region = Region.around(mark.box, now, self._depth)
-                if differ(region.grey(before), region.grey(now)):
-                    self._doubted = upto
+            if not BEGIN * self._believe <= mark.confidence <= self._believe:
+                continue
+            if any(confirms(mark.box, box) for box in sure):
+                continue
+            region = Region.around(mark.box, now, self._depth)
+            if not differ(region.grey(before), region.grey(now)):
+                continue
+            if not sure or self._is_seen_again(mark.box, upto):
+                self._doubted = upto
         return upto - self._doubted <= LINGER
+
+    def _is_seen_again(self, place: Box, upto: int) -> bool:
+        """Whether a few looks before `upto` show something in a place."""
+        few = range(upto - PROBE, self._settled, -PROBE)
+        self.look_at(few[::-1])
+        return any(
+            mark.confidence >= BEGIN * self._believe and mark.box.iou(place) >= SAME_PLACE
+            for index in few
+            for mark in self._seen[index]
+        )
 
     def _surprising(self, upto: int) -> list[int]:
         """The frames at the most sudden change before `upto` that no known mark explains.
