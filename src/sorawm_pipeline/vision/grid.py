@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from sorawm_pipeline.media.frame import Plane
 from sorawm_pipeline.media.planes import PixelLayout, rounded_like
 
 Floats = NDArray[np.float32]
+Sample = TypeVar("Sample", np.float32, np.bool_)
 
 GREY = 128 / 255
 BLOCK = (0, 0), (0, 1), (1, 0), (1, 1)
@@ -94,10 +96,10 @@ def fold(luma: Floats, grid: Floats) -> None:
         grid[channel] = luma[row::2, column::2]
 
 
-def luma_of(grid: Floats, shape: tuple[int, ...]) -> Floats:
+def luma_of(grid: NDArray[Sample], shape: tuple[int, ...]) -> NDArray[Sample]:
     """The luma (h, w) of a grid (4 or more, h / 2, w / 2), cut to `shape`."""
     _, height, width = grid.shape
-    luma = np.empty((2 * height, 2 * width), np.float32)
+    luma = np.empty((2 * height, 2 * width), grid.dtype)
     for channel, (row, column) in enumerate(BLOCK):
         luma[row::2, column::2] = grid[channel]
     return np.ascontiguousarray(luma[: shape[0], : shape[1]])

@@ -153,6 +153,13 @@ def plain_inpainter(method: str) -> Blind | None:
 class Hole:
     """Geometry of one hole: the patch's box around it, its mask and its soft edge.
 
+    Attributes:
+        box: of the patch.
+        mark: the mark's box, inside the picture.
+        alpha: per plane what a fill is blended with, see `Patch`.
+        masks: per plane uint8, 255 where to fill, else 0.
+        hidden: where to fill the first plane, bool (h, w).
+
     Args:
         mark: the mark's box, stored-picture pixels.
         mask: the pixels it covers; None for all of its box.
@@ -195,10 +202,11 @@ class Hole:
                 origin = layout.plane_box(self.box, index)
                 area = layout.plane_box(unknown.intersection(self.box), index)
                 hidden[area.within(origin)] = 255
+        self.hidden = self.masks[0] > 0
 
     def patch(self, planes: tuple[Plane, ...]) -> Patch:
         """A patch of these planes that replaces the whole hole, seen by nobody."""
-        variance = np.where(self.masks[0] > 0, np.float32(BLIND), np.float32(KNOWN))
+        variance = np.where(self.hidden, np.float32(BLIND), np.float32(KNOWN))
         return Patch(self.box, planes, self.alpha, variance)
 
 

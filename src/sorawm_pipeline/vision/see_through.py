@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Protocol
 
 import cv2
@@ -73,6 +74,9 @@ TALL = 72.0
 
 SAMPLE = 40, 88
 """Rows and columns of a usual region on the networks' grid."""
+
+Item = Sequence[tuple[Floats, float]]
+"""Channels (c, h, w), the first not broadcast, each with what it is less in a network's input."""
 
 Parts = tuple[tuple[int, ...], tuple[int, ...]]
 MATTE_PARTS: Parts = (4, 2, 4, 2, 1, 4), (4, 4, 2)
@@ -210,20 +214,33 @@ def load_networks(
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """What is known of one place that holds, or held, a mark.
+class _Matte:
+    """What was told of a place's latest few frames.
 
     Attributes:
-        mean: of the grids of its latest few frames.
-        last: index of the latest frame.
-        matte: opacity and tone (10, h, w), 0..1, in the middle of those frames.
+        mean: of their grids.
+        key: opacity and tone (10, h, w), 0..1, in the middle of them.
         time: that middle, as an index.
     """
 
     mean: Floats
-    last: int
-    matte: Floats
+    key: Floats
     time: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is known of one place that holds, or held, a mark.
+
+    Attributes:
+        matte: of its latest few frames.
+        fill: what the fill network answered (10, h, w) for the latest frame.
+        last: index of the latest frame.
+    """
+
+    matte: _Matte
+    fill: Floats
+    last: int
 
 
 class SeeThrough:
@@ -233,8 +250,8 @@ class SeeThrough:
         networks: see `load_networks`.
         layout: of the clip's pictures.
         stride: of the frames that are filled together, one in so many goes through the fill
-            network. What it corrects in one is added to the inversion of the next ones as well:
-            that is cheaper, and fills flicker more.
+            network, and the last of them. From one of these to the next, also to the first of the
+            next frames, what it corrects turns from the one into the other: that is cheaper.
     """
 
     method = "see-through"
@@ -279,73 +296,119 @@ class SeeThrough:
         self, before: _Place | None, regions: Sequence[Region]
     ) -> tuple[list[Patch], _Place]:
         """Patches for one place's regions, and what is known of the place after them."""
-        grids = np.stack([to_grid(region.planes, self._layout) for region in regions])
-        mattes, place = self._mattes(before, regions, grids)
-        alpha, tone = mattes[:, :4], mattes[:, 4:]
-        base = inverted(grids, alpha, tone)
-        keys = range(0, len(grids), self._stride)
-        every = slice(None, None, self._stride)
+        # Frame by frame, for what one frame takes stays in a core's own cache.
+        grids = [to_grid(region.planes, self._layout) for region in regions]
+        frames = [region.index for region in regions]
         hole = regions[-1].hole
-        batch = _joined([(grids[every], 0.5), (alpha[every], 0), (base[every], 0.5)])
-        answers = _asked(self._networks.fill, batch, FILL_PARTS, hole)
-        output = _between(keys, answers, range(len(grids)))
-        pictures = output[:, :6]
-        pictures += base
-        np.clip(pictures, 0, 1, out=pictures)
-        doubts = np.exp(np.clip(output[:, 6:], -12, 2))
-        doubts *= np.float32(255**2)
-        left = np.maximum(1 - alpha, np.float32(STEEPEST))
-        np.divide(np.float32(NOISE), left, out=left)
-        left *= left
-        doubts += left
-        if _still_there(_on_grid(hole), grids.mean(0), pictures.mean(0)):
-            return self._blind.fill(regions), place
-        patches = [
-            self._patch(region, picture, cover, doubt)
-            for region, picture, cover, doubt in zip(regions, pictures, alpha, doubts, strict=True)
+        covers, matte = self._mattes(before.matte if before else None, frames, hole, grids)
+        bases = [inverted(grid, cover) for grid, cover in zip(grids, covers, strict=True)]
+        some = slice((len(frames) - 1) % self._stride, None, self._stride)
+        asked = [
+            ((grid, 0.5), (cover[:4], 0.0), (base, 0.5))
+            for grid, cover, base in zip(grids[some], covers[some], bases[some], strict=True)
         ]
-        return patches, place
+        times, keys = frames[some], list(_asked(self._networks.fill, asked, FILL_PARTS, hole))
+        place = _Place(matte, keys[-1], frames[-1])
+        if before is not None:
+            times, keys = [before.last, *times], [before.fill, *keys]
+        told = _between(times, keys, frames)
+        for base, one in zip(bases, told, strict=True):
+            base += one[:6]
+            np.clip(base, 0, 1, out=base)
+        latest = bases[(len(bases) - 1) // MATTE_EVERY * MATTE_EVERY :]
+        if _still_there(_on_grid(hole), matte.mean, latest):
+            return self._blind.fill(regions), place
+        variances = [_variance(one[6:], cover[:4]) for one, cover in zip(told, covers, strict=True)]
+        return self._patches(regions, bases, covers, variances), place
 
     def _mattes(
-        self, before: _Place | None, regions: Sequence[Region], grids: Floats
-    ) -> tuple[Floats, _Place]:
-        """Opacity and tone (n, 10, h, w) for each of a place's next frames, and the place after.
+        self, before: _Matte | None, frames: Sequence[int], hole: Hole, grids: Sequence[Floats]
+    ) -> tuple[list[Floats], _Matte]:
+        """Opacity and tone (10, h, w) for each of a place's next frames, and the latest matte.
 
         The network tells the matte in the middle of every few frames, from their mean and that of
         a few more; between two such middles it turns from the one into the other.
         """
         starts = range(0, len(grids), MATTE_EVERY)
-        parts = [grids[first : first + MATTE_EVERY] for first in starts]
-        shorts = np.stack([part.mean(0) for part in parts])
-        earlier = np.concatenate([shorts[:1] if before is None else before.mean[None], shorts[:-1]])
-        longs = (shorts + earlier) / 2
-        inside = np.full((len(parts), 1, *shorts.shape[2:]), -0.5, np.float32)
-        hole = regions[-1].hole
-        inside[:, 0][:, *_on_grid(hole)] = 0.5
-        prior = np.zeros_like(shorts[:, :4])
-        batch = _joined([(shorts, 0.5), (longs, 0.5), (inside, 0), (prior, 0)])
-        answers = _asked(self._networks.matte, batch, MATTE_PARTS, hole)
-        keys = (1 / (1 + np.exp(BIASES - answers))).astype(np.float32)
-        times = [
-            float(np.mean([region.index for region in regions[first : first + MATTE_EVERY]]))
-            for first in starts
+        means = [_mean(grids[first : first + MATTE_EVERY]) for first in starts]
+        earlier = [means[0] if before is None else before.mean, *means[:-1]]
+        inside = np.full((1, *means[0].shape[1:]), -0.5, np.float32)
+        inside[0, *_on_grid(hole)] = 0.5
+        prior = np.zeros((4, 1, 1), np.float32)
+        asked = [
+            ((short, 0.5), (_mean([short, long]), 0.5), (inside, 0.0), (prior, 0.0))
+            for short, long in zip(means, earlier, strict=True)
         ]
-        place = _Place(shorts[-1], regions[-1].index, keys[-1], times[-1])
+        answers = _asked(self._networks.matte, asked, MATTE_PARTS, hole)
+        keys = list((1 / (1 + np.exp(BIASES - answers))).astype(np.float32))
+        times = [fmean(frames[first : first + MATTE_EVERY]) for first in starts]
+        latest = _Matte(means[-1], keys[-1], times[-1])
         if before is not None:
-            keys, times = np.concatenate([before.matte[None], keys]), [before.time, *times]
-        return _between(times, keys, [region.index for region in regions]), place
+            times, keys = [before.time, *times], [before.key, *keys]
+        return _between(times, keys, frames), latest
 
-    def _patch(self, region: Region, picture: Floats, alpha: Floats, doubt: Floats) -> Patch:
-        shape = region.planes[0].shape
-        unsure = luma_of(doubt, shape)
-        planes = from_grid(picture, region.planes, self._layout)
-        cover = luma_of(alpha, shape)
-        hidden = region.hole.masks[0] > 0
-        covered = ((cover > COVERED) & hidden).astype(np.uint8)
-        soft = np.minimum(softened(covered), region.hole.alpha[0])
-        # What the matte leaves out of the box may yet be the mark's.
-        variance = np.where(hidden, np.maximum(unsure, SUREST), np.float32(KNOWN))
-        return Patch(region.hole.box, planes, chroma_alpha(soft, self._layout), variance)
+    def _patches(
+        self,
+        regions: Sequence[Region],
+        pictures: Sequence[Floats],
+        covers: Sequence[Floats],
+        variances: Sequence[Floats],
+    ) -> list[Patch]:
+        """Patches of one place from grids (6, 4 or more, and 4 channels) for each region."""
+        softs = _soft([region.hole.hidden for region in regions], covers)
+        patches = []
+        for region, picture, variance, soft in zip(
+            regions, pictures, variances, softs, strict=True
+        ):
+            hole = region.hole
+            planes = from_grid(picture, region.planes, self._layout)
+            alpha = chroma_alpha(np.minimum(soft, hole.alpha[0]), self._layout)
+            # What the matte leaves out of the box may yet be the mark's.
+            unsure = np.where(hole.hidden, luma_of(variance, soft.shape), np.float32(KNOWN))
+            patches.append(Patch(hole.box, planes, alpha, unsure))
+        return patches
+
+
+def _mean(grids: Sequence[Floats]) -> Floats:
+    total = grids[0].copy()
+    for grid in grids[1:]:
+        total += grid
+    total /= np.float32(len(grids))
+    return total
+
+
+def _variance(told: Floats, alpha: Floats) -> Floats:
+    """How far covered samples may be off (4, h, w), in squared 8-bit steps.
+
+    Args:
+        told: logarithms of the variances (4, h, w), of samples 0..1, by the fill network.
+        alpha: opacity (4, h, w).
+    """
+    variance = np.clip(told, -12, 2)
+    np.exp(variance, out=variance)
+    variance *= np.float32(255**2)
+    noise = 1 - alpha
+    np.maximum(noise, np.float32(STEEPEST), out=noise)
+    np.divide(np.float32(NOISE), noise, out=noise)
+    noise *= noise
+    variance += noise
+    return np.maximum(variance, np.float32(SUREST), out=variance)
+
+
+def _soft(hidden: Sequence[NDArray[np.bool_]], covers: Sequence[Floats]) -> NDArray[np.uint16]:
+    """The alpha of a place's patches (n, h, w): soft around what is covered and `hidden`.
+
+    Args:
+        hidden: (h, w) for each patch.
+        covers: grids for each patch, opacity first.
+    """
+    high, wide = hidden[0].shape
+    # One below the other, out of each other's reach: a call takes longer than its pixels do.
+    below = np.zeros((len(covers), high + REACH + SOFT, wide), np.uint8)
+    for one, cover, inside in zip(below, covers, hidden, strict=True):
+        covered = luma_of(cover[:4] > COVERED, inside.shape)
+        np.logical_and(covered, inside, out=one[:high], casting="unsafe")
+    return softened(below.reshape(-1, wide)).reshape(below.shape)[:, :high]
 
 
 def _on_grid(hole: Hole) -> tuple[slice, slice]:
@@ -358,21 +421,22 @@ def _on_grid(hole: Hole) -> tuple[slice, slice]:
     )
 
 
-def inverted(marked: Floats, alpha: Floats, tone: Floats) -> Floats:
-    """What must have been under an overlay (n, 6, h, w), 0..1, if its matte is right.
+def inverted(marked: Floats, matte: Floats) -> Floats:
+    """What must have been under an overlay (6, h, w), 0..1, if its matte is right.
 
     Args:
-        marked: grids (n, 6, h, w), 0..1.
-        alpha: opacity (n, 4, h, w) of the luma samples.
-        tone: the overlay's colour (n, 6, h, w).
+        marked: grid (6, h, w), 0..1.
+        matte: opacity of the four luma samples and the overlay's colour (10, h, w).
     """
-    mean = alpha.mean(1, keepdims=True)
+    alpha, tone = matte[:4], matte[4:]
+    mean = alpha.mean(0, keepdims=True)
     under = np.empty_like(marked)
     for part, cover in ((slice(0, 4), alpha), (slice(4, 6), mean)):
-        shown = under[:, part]
-        np.multiply(cover, tone[:, part], out=shown)
-        np.subtract(marked[:, part], shown, out=shown)
-        shown /= np.maximum(1 - cover, np.float32(STEEPEST))
+        shown = under[part]
+        np.multiply(cover, tone[part], out=shown)
+        np.subtract(marked[part], shown, out=shown)
+        left = 1 - cover
+        shown /= np.maximum(left, np.float32(STEEPEST), out=left)
     return np.clip(under, 0, 1, out=under)
 
 
@@ -385,7 +449,7 @@ def softened(covered: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return np.asarray(cv2.LUT(near, EDGE), np.uint16)
 
 
-def _still_there(box: tuple[slice, slice], before: Floats, after: Floats) -> bool:
+def _still_there(box: tuple[slice, slice], before: Floats, after: Sequence[Floats]) -> bool:
     """Whether a plate that fills its box (rows, columns of the grid) has kept its edges.
 
     The networks do not know every overlay; one that they left standing is better painted over.
@@ -393,13 +457,16 @@ def _still_there(box: tuple[slice, slice], before: Floats, after: Floats) -> boo
     Args:
         box: of the mark.
         before: mean grid (6, h, w) of some frames.
-        after: the same, restored.
+        after: grids of the same, restored.
     """
+    steps = _steps(box, before)
+    plain = [float(np.abs(step).max()) > PLATE / 255 for step in steps]
+    if sum(plain) < SIDES:
+        return False
     kept = 0
-    for was, now in zip(_steps(box, before), _steps(box, after), strict=True):
+    for was, now, one in zip(steps, _steps(box, _mean(after)), plain, strict=True):
         channel = int(np.abs(was).argmax())
-        step = float(was[channel])
-        kept += abs(step) > PLATE / 255 and float(now[channel]) / step > KEPT
+        kept += one and float(now[channel]) / float(was[channel]) > KEPT
     return kept >= SIDES
 
 
@@ -423,39 +490,56 @@ def _steps(box: tuple[slice, slice], grid: Floats) -> list[Floats]:
     return sides
 
 
-def _between(times: Sequence[float], keys: Floats, wanted: Sequence[float]) -> Floats:
-    """Keys (k, ...) known at `times`, at the times wanted: linear between, held outside."""
-    at = np.interp(wanted, times, np.arange(len(times)))
-    out = np.empty((len(at), *keys.shape[1:]), np.float32)
-    for place, one in zip(at, out, strict=True):
+def _between(
+    times: Sequence[float], keys: Sequence[Floats], wanted: Sequence[float]
+) -> list[Floats]:
+    """Keys known at `times`, at the times wanted: linear between, held outside."""
+    out = []
+    for place in np.interp(wanted, times, np.arange(len(times))):
         low = int(place)
-        if place == low:
-            one[...] = keys[low]
-        else:
-            np.subtract(keys[low + 1], keys[low], out=one)
+        one = keys[low]
+        if place > low:
+            one = keys[low + 1] - one
             one *= np.float32(place - low)
             one += keys[low]
+        out.append(one)
     return out
 
 
-def _joined(parts: Sequence[tuple[Floats, float]]) -> Floats:
-    """A network's input from its parts (n, c, h, w), each less what stands beside it."""
-    first = parts[0][0]
-    channels = sum(part.shape[1] for part, _ in parts)
-    batch = np.empty((len(first), channels, *first.shape[2:]), np.float32)
-    at = 0
-    for part, less in parts:
-        np.subtract(part, np.float32(less), out=batch[:, at : at + part.shape[1]])
-        at += part.shape[1]
+def _joined(items: Sequence[Item]) -> Floats:
+    """A network's input: of each item the parts one behind the other, less what stands beside.
+
+    Sides that the network does not take end in the same again.
+    """
+    first = items[0][0][0]
+    high, wide = first.shape[1:]
+    fitting = high + -high % MODULO, wide + -wide % MODULO
+    batch = np.empty((len(items), sum(len(part) for part, _ in items[0]), *fitting), np.float32)
+    for target, item in zip(batch, items, strict=True):
+        at = 0
+        for part, less in item:
+            np.subtract(part, np.float32(less), out=target[at : at + len(part), :high, :wide])
+            at += len(part)
+    batch[:, :, high:, :wide] = batch[:, :, high - 1 : high, :wide]
+    batch[:, :, :, wide:] = batch[:, :, :, wide - 1 : wide]
     return batch
 
 
-def _asked(network: Network, batch: Floats, parts: Parts, hole: Hole) -> Floats:
-    """The network's answer to a batch, asked at a smaller size if the hole's mark is tall."""
+def _asked(network: Network, items: Sequence[Item], parts: Parts, hole: Hole) -> Floats:
+    """The network's answer to a batch, asked at a smaller size if the hole's mark is tall.
+
+    Args:
+        network: takes sides that are multiples of MODULO.
+        items: of the batch.
+        parts: channels of batch and answer that belong together.
+        hole: of all of the batch.
+    """
+    high, wide = items[0][0][0].shape[1:]
+    batch = _joined(items)
     shrunk = hole.mark.height / TALL
     if shrunk <= 1:
-        return _whole(network, batch)
-    high, wide = batch.shape[2:]
+        return network(batch)[:, :, :high, :wide]
+    batch = batch[:, :, :high, :wide]
     small = _resized(batch, parts[0], round(high / shrunk), round(wide / shrunk))
     return _resized(_whole(network, small), parts[1], high, wide)
 
