@@ -214,7 +214,7 @@ class InpaintConfig(Section):
     margin: Whole = Field(
         default=8, ge=0, le=256, description="pixels, a whole number from 0 to 256"
     )
-    stride: Whole = Field(default=2, ge=1, le=8, description="a whole number of frames, 1 to 8")
+    stride: Whole = Field(default=3, ge=1, le=8, description="a whole number of frames, 1 to 8")
 
     @model_validator(mode="after")
     def _weights_where_needed(self) -> Self:

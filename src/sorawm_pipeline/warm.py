@@ -34,7 +34,7 @@ WORTH_A_TRIAL = 4
 """`detect.stride` up to which faster forms of the detector are tried if left to us: where fewer
 frames are looked at, long clips are over before what the trial takes is won back."""
 
-AUTO_START = 4
+AUTO_START = 8
 """Batch that an adaptive cap starts from."""
 
 

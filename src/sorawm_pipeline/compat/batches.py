@@ -17,7 +17,7 @@ R = TypeVar("R")
 def batch_cap(device: str) -> BatchCap:
     """A cap that grows as memory allows; `device` is `cpu` or `cuda:n`."""
     if not device.startswith("cuda"):
-        return BatchCap(AUTO_BATCH["cpu"], start=AUTO_START, signals=host_signals())
+        return BatchCap(AUTO_BATCH["cpu"], start=AUTO_BATCH["cpu"], signals=host_signals())
     import torch  # a network on the device has loaded it already
 
     uuid = str(torch.cuda.get_device_properties(device).uuid)
