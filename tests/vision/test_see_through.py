@@ -316,6 +316,19 @@ def test_between_key_frames_a_frame_keeps_its_own_light() -> None:
     assert fill.batches == [3]
 
 
+def test_a_correction_turns_from_the_one_before_into_the_next() -> None:
+    here = hole()
+    networks, fill = told(here)
+    regions = [region(number, here, marked(scene(0))) for number in range(8)]
+    inside = MARK.grown(-4).within(here.box)
+    through = SeeThrough(networks, YUV, stride=4)
+    before = through.fill(regions[:4])[-1].planes[0][inside].mean()
+    fill.answer[:4] += np.float32(20 / 255)
+    after = [patch.planes[0][inside].mean() for patch in through.fill(regions[4:])]
+    assert np.diff([before, *after]) == pytest.approx([5] * 4, abs=0.5)
+    assert fill.batches == [1, 1], "the last frame of each group"
+
+
 @given(
     hnp.arrays(
         np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.integers(0, 1)
