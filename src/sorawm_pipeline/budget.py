@@ -12,7 +12,8 @@ AUTO_BATCH = {"cpu": 4, "cuda": 32}
 """Largest batch that `auto` grows to; on a CPU larger ones gain nothing."""
 
 AUTO_FILLS = {"cpu": 8, "cuda": 16}
-"""The same for fills: fewer would part what is filled together, and after larger ones what follows would wait too long for the next."""
+"""The same for fills: smaller ones part what is filled together, after larger ones what follows
+would wait too long for the next."""
 
 QUEUE_BYTES = 8_000_000
 """Memory that the frames of one queue may take: large ones pass slowly, so few of them do."""
