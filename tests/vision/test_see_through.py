@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 
 import cv2
@@ -314,6 +315,24 @@ def test_between_key_frames_a_frame_keeps_its_own_light() -> None:
         truth = region(number, here, scene(number)).planes[0][inside].astype(float)
         assert np.abs(patch.planes[0][inside] - truth - 20).mean() < 3
     assert fill.batches == [3]
+
+
+def test_groups_that_come_at_once_are_filled_as_one_by_one() -> None:
+    here = hole()
+    networks, fill = told(here)
+
+    class Light(Told):
+        def __call__(self, batch: Floats) -> Floats:
+            light = np.asarray(batch.mean((1, 2, 3), keepdims=True), np.float32)
+            return super().__call__(batch) + light
+
+    networks = replace(networks, fill=Light(fill.answer))
+    regions = [region(number, here, marked(scene(3 * number))) for number in range(16)]
+    at_once, one_by_one = (SeeThrough(networks, YUV, stride=3) for _ in range(2))
+    whole = at_once.fill(regions)
+    parts = one_by_one.fill(regions[:8]) + one_by_one.fill(regions[8:])
+    for patch, other in zip(whole, parts, strict=True):
+        assert all(map(np.array_equal, patch.planes, other.planes))
 
 
 def test_a_correction_turns_from_the_one_before_into_the_next() -> None:

@@ -302,12 +302,10 @@ class SeeThrough:
         hole = regions[-1].hole
         covers, matte = self._mattes(before.matte if before else None, frames, hole, grids)
         bases = [inverted(grid, cover) for grid, cover in zip(grids, covers, strict=True)]
-        some = slice((len(frames) - 1) % self._stride, None, self._stride)
-        asked = [
-            ((grid, 0.5), (cover[:4], 0.0), (base, 0.5))
-            for grid, cover, base in zip(grids[some], covers[some], bases[some], strict=True)
-        ]
-        times, keys = frames[some], list(_asked(self._networks.fill, asked, FILL_PARTS, hole))
+        some = _key_frames(len(frames), self._stride)
+        asked = [((grids[at], 0.5), (covers[at][:4], 0.0), (bases[at], 0.5)) for at in some]
+        times = [frames[at] for at in some]
+        keys = list(_asked(self._networks.fill, asked, FILL_PARTS, hole))
         place = _Place(matte, keys[-1], frames[-1])
         if before is not None:
             times, keys = [before.last, *times], [before.fill, *keys]
@@ -367,6 +365,15 @@ class SeeThrough:
             unsure = np.where(hole.hidden, luma_of(variance, soft.shape), np.float32(KNOWN))
             patches.append(Patch(hole.box, planes, alpha, unsure))
         return patches
+
+
+def _key_frames(count: int, stride: int) -> list[int]:
+    """Of so many frames those that the fill network sees: of each group the last, and back from it.
+
+    Several groups at once give what each of them gives by itself.
+    """
+    groups = (range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER))
+    return [at for group in groups for at in group[(len(group) - 1) % stride :: stride]]
 
 
 def _mean(grids: Sequence[Floats]) -> Floats:
