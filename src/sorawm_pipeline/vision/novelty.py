@@ -80,7 +80,10 @@ class Novelty:
         self._cell = max(1, max(height, width) // LONG_SIDE)
         size = max(1, width // self._cell), max(1, height // self._cell)
         rows = luma[:: max(1, self._cell // ROWS)]
-        small = cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        if self._cell > ROWS:  # by two it is many times as fast as by any other number
+            half = rows.shape[1] // 2, rows.shape[0] // 2
+            rows = cv2.resize(rows, half, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(rows.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         small *= self._scale
         if self._last is not None:
             change = small - self._last
