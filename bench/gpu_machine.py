@@ -43,6 +43,7 @@ ROOM = Room(
     detect_batch=AUTO_BATCH["cuda"],
     inpaint_batch=AUTO_FILLS["cuda"],
     stride=CONFIG.detect.stride,
+    longest=AUTO_BATCH["cuda"],
 )
 
 

@@ -15,8 +15,8 @@ AUTO_FILLS = {"cpu": 8, "cuda": 16}
 """The same for fills: smaller ones part what is filled together, after larger ones what follows
 would wait too long for the next."""
 
-QUEUE_BYTES = 8_000_000
-"""Memory that the frames of one queue may take: large ones pass slowly, so few of them do."""
+QUEUE_BYTES = {"cpu": 8_000_000, "cuda": 512_000_000}
+"""Memory that frames in a queue may take: large ones pass slowly on a CPU, so few of them do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,14 @@ class Room:
         capacity: what a queue holds, at least.
         detect_batch, inpaint_batch: largest batches.
         stride: most frames from one look of the detector to the next; they wait for it.
+        longest: what a queue holds, at most.
     """
 
     capacity: int
     detect_batch: int
     inpaint_batch: int
     stride: int
+    longest: int
 
     @property
     def capacities(self) -> tuple[int, int, int, int]:
@@ -40,12 +42,9 @@ class Room:
 
         The encoder's is twice as long, so that it need not wait while temporal looks back.
         """
-        return (
-            max(self.capacity, self.detect_batch),
-            max(self.capacity, self.inpaint_batch),
-            max(self.capacity, self.inpaint_batch),
-            2 * self.capacity,
-        )
+        looks = min(self.longest, max(self.capacity, self.detect_batch))
+        fills = min(self.longest, max(self.capacity, self.inpaint_batch))
+        return looks, fills, fills, 2 * self.capacity
 
     @property
     def frames(self) -> int:
@@ -57,11 +56,11 @@ class Room:
         return sum(self.capacities) + batches + self.stride - 1
 
     def halved(self) -> Room:
-        sizes = self.capacity, self.detect_batch, self.inpaint_batch, self.stride
+        sizes = self.capacity, self.detect_batch, self.inpaint_batch, self.stride, self.longest
         return Room(*(max(1, size // 2) for size in sizes))
 
 
-SMALLEST = Room(1, 1, 1, 1)
+SMALLEST = Room(1, 1, 1, 1, 1)
 
 
 def frame_bytes(clip: ClipInfo) -> int:
@@ -85,11 +84,13 @@ def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> 
     """
     kind = "cuda" if device.startswith("cuda") else "cpu"
     detect, inpaint = config.detect.batch, config.inpaint.batch
+    longest = max(1, QUEUE_BYTES[kind] // frame_bytes(clip))
     room = Room(
-        capacity=min(config.queues.capacity, max(1, QUEUE_BYTES // frame_bytes(clip))),
+        capacity=min(config.queues.capacity, longest),
         detect_batch=AUTO_BATCH[kind] if detect == "auto" else detect,
         inpaint_batch=AUTO_FILLS[kind] if inpaint == "auto" else inpaint,
         stride=config.detect.stride,
+        longest=longest,
     )
     budget = config.memory.budget
     while budget is not None and (held + room.frames) * frame_bytes(clip) > budget:
