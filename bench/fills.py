@@ -63,7 +63,7 @@ def nearest(scene: Scene, run: Run) -> Planes:
     """The place as it is in the nearest frame without a mark there; painted if there is none."""
     taken = np.zeros(len(scene.truth), np.bool_)
     for other in scene.runs:
-        if other.box.grown(GENEROUS).intersection(run.box).area:
+        if other.box.grown(GENEROUS).shared(run.box):
             taken[other.frames] = True
     free = np.flatnonzero(~taken)
     if free.size == 0:

@@ -14,17 +14,16 @@ from tests.clips import Clip
 
 
 @pytest.mark.parametrize(
-    ("wanted", "frames_that_fit", "capacities"),
-    [(4, 9, (4, 8, 8, 8)), (4, 5, (4, 5, 5, 8)), (4, 2, (2, 2, 2, 4)), (4, 0, (1, 1, 1, 2))],
+    ("frames_that_fit", "capacities"),
+    [(9, (4, 8, 8, 8)), (5, (4, 5, 5, 8)), (2, (2, 2, 2, 4)), (0, (1, 1, 1, 2))],
 )
 def test_queues_of_large_frames_are_short(
-    wanted: int,
     frames_that_fit: int,
     capacities: tuple[int, ...],
     make_clip: Callable[[str, Clip], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = PipelineConfig.model_validate({"queues": {"capacity": wanted}})
+    config = PipelineConfig.model_validate({"queues": {"capacity": 4}})
     clip = probe(make_clip("clip.mp4", Clip()), Limits.of(config.decode.limits))
     room = frames_that_fit * frame_bytes(clip) + 1
     monkeypatch.setitem(QUEUE_BYTES, "cpu", room)

@@ -36,7 +36,7 @@ class Span:
 
     def shares_place(self, other: Span) -> bool:
         smaller = min(self.box.area, other.box.area)
-        return self.box.intersection(other.box).area > SAME_PLACE * smaller
+        return self.box.shared(other.box) > SAME_PLACE * smaller
 
     def joined(self, later: Span) -> Span:
         box = self.box.union(later.box)
@@ -101,7 +101,7 @@ def _spans(report: DetectReport) -> list[Span]:
     for run in runs.all():
         filled = []
         for index in range(run.first_frame, run.last_frame + 1):
-            own = max(marks[index], key=lambda mark: mark.box.intersection(run.box).area)
+            own = max(marks[index], key=lambda mark: mark.box.shared(run.box))
             filled += [index] * own.filled
         span = Span(run.first_frame, run.last_frame, run.box, tuple(filled))
         before = ending.get(span.first - 1, [])

@@ -124,7 +124,7 @@ def take_linked(box: Box, sightings: Marks) -> Mark | None:
     linked = [mark for mark in sightings if confirms(mark.box, box)]
     if not linked:
         return None
-    best = max(linked, key=lambda mark: mark.box.intersection(box).area)
+    best = max(linked, key=lambda mark: mark.box.shared(box))
     sightings.remove(best)
     return best
 
@@ -161,7 +161,7 @@ def _kept(track: Track, mark: Mark, span: Span) -> Story | int:
     """A mark seen at both ends; an offset to look at if it may have been away in between."""
     overlay = track.overlay
     grown = mark.box.area > GROWN * track.mark.box.area
-    if grown and mark.box.intersection(overlay.region.box).area < 0.9 * mark.box.area:
+    if grown and mark.box.shared(overlay.region.box) < 0.9 * mark.box.area:
         overlay = span.overlay(mark.box)
     there = _presence(overlay, span, track.mark.box, mark.box)
     if isinstance(there, int):
@@ -265,7 +265,7 @@ def _changed(line: NDArray[np.float32]) -> tuple[int, bool]:
 def _holds(box: Box | None, part: Box) -> bool:
     if box is None:
         return False
-    return box.grown(MARGIN // 2).intersection(part).area >= 0.7 * min(part.area, box.area)
+    return box.grown(MARGIN // 2).shared(part) >= 0.7 * min(part.area, box.area)
 
 
 def _concluded(

@@ -71,7 +71,7 @@ class Regions:
         marks = [
             mark
             for mark in marks
-            if not any(mark.box.intersection(g.box).area >= 0.7 * mark.box.area for g in given)
+            if not any(mark.box.shared(g.box) >= 0.7 * mark.box.area for g in given)
         ]
         for mark in self._left.get(index, ()):
             # What shows again in a mark's place was not covered by its mask.
