@@ -57,6 +57,16 @@ def test_all_packets_are_weighed_and_some_pictures_taken(make_clip: MakeClip) ->
     assert taken == [(True, TOGETHER, TOGETHER)] * 2
 
 
+def test_the_pictures_of_a_place_are_those_of_its_packets(make_clip: MakeClip) -> None:
+    """Also inside of an open group, where a decoder gives earlier ones late."""
+    options = (("crf", "24"), ("g", "50"))
+    clip = Clip(frames=100, draw=textured, codec="libx265", options=options)
+    sample = read_sample(probe(make_clip("open.mp4", clip), LIMITS), LIMITS, "hevc")
+    assert sample is not None
+    taken = [(place.key, len(list(place.pictures)), len(place.sizes)) for place in sample.places()]
+    assert taken == [(key, TOGETHER, TOGETHER) for key in (True, False, False)]
+
+
 def test_a_finer_source_has_smaller_quantisers(make_clip: MakeClip) -> None:
     told = []
     for crf in (12, 20, 28):
