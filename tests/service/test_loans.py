@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,12 @@ import numpy as np
 import pytest
 
 from sorawm_pipeline import Pipeline, PipelineConfig
-from sorawm_pipeline.service.events import JobChanged
 from sorawm_pipeline.service.jobs import JobState
 from sorawm_pipeline.service.worker import PROGRAM
 from tests.clips import pictures
 from tests.segments.test_hands import two
 from tests.segments.test_pieces import CLIP
-from tests.service.conftest import ENDED, House
+from tests.service.conftest import House
 
 
 async def test_an_idle_slot_does_pieces_of_anothers_clip(house: House) -> None:
@@ -86,14 +86,19 @@ async def test_two_real_workers_make_what_one_makes(house: House, tmp_path: Path
     whole = PipelineConfig.model_validate({**wanted, "pieces": {"length_s": 0}})
     await Pipeline(whole).process(source, tmp_path / "one.mkv")
     async with house.daemon(program=PROGRAM, workers=2, more=wanted) as daemon:
+        for name, frames in (("a.mkv", 8), ("b.mkv", 9)):  # until both workers have started
+            replace(CLIP, frames=frames).write(tmp_path / name)
+            (house.inbox / name).hardlink_to(tmp_path / name)
+        for name in ("a.mkv", "b.mkv"):
+            assert (await house.ended(name)).state is JobState.DONE
+        assert all(slot.pid is not None for slot in daemon.status().slots)
         (house.inbox / "in.mkv").hardlink_to(source)
-        helped = ended = False
-        while not ended:
+        helped = False
+        ended = asyncio.create_task(house.ended("in.mkv"))
+        while not ended.done():
             helped |= any(slot.helps is not None for slot in daemon.status().slots)
             await house.turn()
-            changes = (event.job for event in house.seen if isinstance(event, JobChanged))
-            ended = any(job.state in ENDED for job in changes)
-        assert (await house.ended("in.mkv")).state is JobState.DONE
+        assert ended.result().state is JobState.DONE
     assert helped
     for there, here in zip(
         pictures(tmp_path / "one.mkv"), pictures(house.outbox / "in.mkv"), strict=True
