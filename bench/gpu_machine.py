@@ -28,7 +28,7 @@ from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.engine import Corridor
 from sorawm_pipeline.engine.virtual import VirtualTime
 from sorawm_pipeline.hardware.batch_cap import BatchCap, Signals
-from sorawm_pipeline.job import AHEAD_BYTES, LEAST_AHEAD, TRACK_WINDOW
+from sorawm_pipeline.job import TRACK_WINDOW
 from sorawm_pipeline.stages import detect as stages
 from sorawm_pipeline.vision.see_through import SeeThrough
 from sorawm_pipeline.vision.tracks import Tracks
@@ -352,7 +352,7 @@ def simulate(
         item_bytes=machine.fill_bytes,
     )
     frame_bytes = size[0] * size[1] * 3 // 2
-    window = max(LEAST_AHEAD, min(CONFIG.temporal.window, AHEAD_BYTES // frame_bytes))
+    window = CONFIG.temporal.window
     temporal = Temporal(engines, size, "temporal", held=window, gpu=all_on_gpu, bursts=bursts)
     sink = Sink(engines, size, "encode", held=32, stay=all_on_gpu)
     corridor = Corridor(

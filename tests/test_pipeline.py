@@ -461,9 +461,8 @@ async def test_a_memory_budget_bounds_the_live_frames(make_clip: MakeClip, tmp_p
     source = make_clip("clip.mp4", Clip(frames=60))
     wide = await Pipeline(config()).process(source, tmp_path / "wide.mp4")
     budget = 1_800_000
-    tight = await Pipeline(config(memory={"budget": budget})).process(
-        source, tmp_path / "tight.mp4"
-    )
+    keeping = config(memory={"budget": budget}, temporal={"window": 32})
+    tight = await Pipeline(keeping).process(source, tmp_path / "tight.mp4")
     assert wide.live_frames is not None
     assert tight.live_frames is not None
     assert tight.live_frames.bound < wide.live_frames.bound

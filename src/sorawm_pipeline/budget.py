@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import ConfigError
@@ -19,6 +19,11 @@ QUEUE_BYTES = {"cpu": 8_000_000, "cuda": 512_000_000}
 """Memory that frames in a queue may take: large ones pass slowly on a CPU, so few of them do."""
 
 
+AHEAD_BYTES = {"cpu": 200_000_000, "cuda": 1_000_000_000}
+"""Memory that pictures may take while temporal looks ahead. If they take more, frames let go of
+them, and a second decoder gives them back, which costs a twelfth of the speed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """Sizes of one clip's corridor, in frames.
@@ -28,6 +33,7 @@ class Room:
         detect_batch, inpaint_batch: largest batches.
         stride: most frames from one look of the detector to the next; they wait for it.
         longest: what a queue holds, at most.
+        keeps: whether frames keep their pictures while temporal looks ahead.
     """
 
     capacity: int
@@ -35,16 +41,18 @@ class Room:
     inpaint_batch: int
     stride: int
     longest: int
+    keeps: bool = field(default=True, kw_only=True)
 
     @property
-    def capacities(self) -> tuple[int, int, int, int]:
+    def capacities(self) -> tuple[int, ...]:
         """What each queue holds, from decode on: as much as the batch of the stages at its ends.
 
         The encoder's is twice as long, so that it need not wait while temporal looks back.
         """
         looks = min(self.longest, max(self.capacity, self.detect_batch))
         fills = min(self.longest, max(self.capacity, self.inpaint_batch))
-        return looks, fills, fills, 2 * self.capacity
+        waiting = () if self.keeps else (self.capacity,)
+        return looks, fills, fills, *waiting, 2 * self.capacity
 
     @property
     def frames(self) -> int:
@@ -57,10 +65,7 @@ class Room:
 
     def halved(self) -> Room:
         sizes = self.capacity, self.detect_batch, self.inpaint_batch, self.stride, self.longest
-        return Room(*(max(1, size // 2) for size in sizes))
-
-
-SMALLEST = Room(1, 1, 1, 1, 1)
+        return Room(*(max(1, size // 2) for size in sizes), keeps=self.keeps)
 
 
 def frame_bytes(clip: ClipInfo) -> int:
@@ -72,17 +77,27 @@ def frame_bytes(clip: ClipInfo) -> int:
     return samples * (1 if layout.depth == 8 else 2)
 
 
-def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> Room:
+def keeps_pictures(clip: ClipInfo, config: PipelineConfig, device: str) -> bool:
+    """Whether frames may keep their pictures while temporal looks ahead."""
+    memory, budget = AHEAD_BYTES[_kind(device)], config.memory.budget
+    if budget is not None:
+        memory = min(memory, budget // 6)
+    return config.temporal.window * frame_bytes(clip) <= memory
+
+
+def room_for(
+    clip: ClipInfo, config: PipelineConfig, device: str, held: int, *, keeps: bool = True
+) -> Room:
     """The configured sizes, halved until the clip's frames fit `memory.budget`.
 
     Queues of large frames are shorter than configured.
 
-    `held` frames stay inside stages and codecs whatever the sizes.
+    `held` pictures stay inside stages and codecs whatever the sizes.
 
     Raises:
         ConfigError: not even one frame per queue and batch fits.
     """
-    kind = "cuda" if device.startswith("cuda") else "cpu"
+    kind = _kind(device)
     detect, inpaint = config.detect.batch, config.inpaint.batch
     longest = max(1, QUEUE_BYTES[kind] // frame_bytes(clip))
     room = Room(
@@ -91,10 +106,12 @@ def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> 
         inpaint_batch=AUTO_FILLS[kind] if inpaint == "auto" else inpaint,
         stride=config.detect.stride,
         longest=longest,
+        keeps=keeps,
     )
+    smallest = Room(1, 1, 1, 1, 1, keeps=keeps)
     budget = config.memory.budget
     while budget is not None and (held + room.frames) * frame_bytes(clip) > budget:
-        if room == SMALLEST:
+        if room == smallest:
             least = (held + room.frames) * frame_bytes(clip)
             raise ConfigError(
                 f"memory.budget of {budget} bytes is too small for {clip.width}x{clip.height}: "
@@ -102,3 +119,7 @@ def room_for(clip: ClipInfo, config: PipelineConfig, device: str, held: int) -> 
             )
         room = room.halved()
     return room
+
+
+def _kind(device: str) -> str:
+    return "cuda" if device.startswith("cuda") else "cpu"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sorawm_pipeline import __version__
-from sorawm_pipeline.budget import Room, frame_bytes, room_for
+from sorawm_pipeline.budget import Room, frame_bytes, keeps_pictures, room_for
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.config_sections import EncodeConfig
 from sorawm_pipeline.engine import Stage
@@ -36,6 +36,7 @@ from sorawm_pipeline.media.provenance import (
 )
 from sorawm_pipeline.media.source_quality import most_bits, read_sample
 from sorawm_pipeline.media.target import Target
+from sorawm_pipeline.media.timeline import Span
 from sorawm_pipeline.report import MarkReport
 from sorawm_pipeline.stages.collect import Collect
 from sorawm_pipeline.stages.decode import Decode
@@ -43,6 +44,7 @@ from sorawm_pipeline.stages.detect import Detect
 from sorawm_pipeline.stages.device_pictures import gpu_for
 from sorawm_pipeline.stages.encode import Encode, EncodeSettings
 from sorawm_pipeline.stages.inpaint import Inpaint
+from sorawm_pipeline.stages.redecode import Redecode
 from sorawm_pipeline.stages.temporal import Temporal
 from sorawm_pipeline.stages.trial import matched_quality
 from sorawm_pipeline.state import state_folder
@@ -54,9 +56,6 @@ from sorawm_pipeline.warm import WarmDetector
 
 AI_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media made by a trained model."""
-
-AHEAD_BYTES, LEAST_AHEAD = 256_000_000, 16
-"""Memory that frames may take while temporal looks ahead, and how many it looks ahead at least."""
 
 TRACK_WINDOW = 5
 """Frames on either side that tracks look at."""
@@ -148,7 +147,7 @@ class ClipJob:
         if self.target is None:
             collect = Collect(self.clip.display, room.capacity)
             return Stages((room.capacities[0], room.capacity), decode, detect, (), collect, None)
-        middle = self.inpaint(warm, room, inpainter), self.temporal(room)
+        middle = self.inpaint(warm, room, inpainter), *self.temporal(room)
         target = self.target.temporary
         encode = Encode(self.clip, self.limits, target, self.settings, room.capacity, self.settled)
         return Stages(room.capacities, decode, detect, middle, encode, inpainter)
@@ -159,10 +158,13 @@ class ClipJob:
         Raises:
             ConfigError: the memory budget is too small.
         """
+        device, config = warm.detector.device, self.config
+        keeps = not self.writes or keeps_pictures(self.clip, config, device)
         held = Decode.held + Detect.held_for(1, TRACK_WINDOW)
         if self.writes:
-            held += Inpaint.held_for(inpainter) + self.window + Encode.held_for(self.settings)
-        return room_for(self.clip, self.config, warm.detector.device, held)
+            ahead = config.temporal.window if keeps else 1 + Decode.held + Redecode.max_cap
+            held += Inpaint.held_for(inpainter) + ahead + Encode.held_for(self.settings)
+        return room_for(self.clip, config, device, held, keeps=keeps)
 
     def detect(self, warm: WarmDetector, room: Room) -> Detect:
         config, clip = self.config, self.clip
@@ -183,15 +185,20 @@ class ClipJob:
         cap = warm.batch_cap(room.inpaint_batch, config.batch)
         return Inpaint(self.clip, inpainter, cap, config.margin, behind)
 
-    def temporal(self, room: Room) -> Temporal:
-        return Temporal(self.clip, self.window, room.capacity)
+    def temporal(
+        self, room: Room, span: Span | None = None
+    ) -> tuple[Temporal] | tuple[Temporal, Redecode]:
+        """Temporal, and what gives its frames their pictures back if they let go of them.
 
-    @property
-    def window(self) -> int:
-        """Frames that temporal looks ahead: as configured, if they are not too large."""
-        wanted, budget = self.config.temporal.window, self.config.memory.budget
-        memory = AHEAD_BYTES if budget is None else min(AHEAD_BYTES, budget // 6)
-        return min(wanted, max(LEAST_AHEAD, memory // frame_bytes(self.clip)))
+        Args:
+            room: of the corridor.
+            span: the only pictures that are decoded; None for all.
+        """
+        window = self.config.temporal.window
+        temporal = Temporal(self.clip, window, room.capacity, keeps=room.keeps)
+        if room.keeps:
+            return (temporal,)
+        return temporal, Redecode(Decode(self.clip, self.limits, self.accelerator, span))
 
     def seal(self, runs: Runs) -> ProvenanceReport:
         """Say in the finished file, and beside it where it cannot, what it is; sign it.

@@ -180,6 +180,30 @@ def test_frames_leave_the_window_as_they_come_not_in_bursts(
     assert len(temporal.flush()) == inside
 
 
+def test_frames_let_go_of_their_pictures_as_soon_as_they_have_been_looked_at(
+    clip: ClipInfo,
+) -> None:
+    inpaint = Inpaint(clip, MembraneInpainter(), BatchCap(4, start=4), margin=2)
+    kept, bare = Temporal(clip, 4, 8), Temporal(clip, 4, 8, keeps=False)
+    frames = [frame(n, texture(), [MARK] if 2 <= n < 9 else []) for n in range(12)]
+    filled = inpaint.process(frames) + inpaint.flush()
+    wanted = [replace(one, patches=list(one.patches)) for one in filled]
+    wanted = kept.process(wanted) + kept.flush()
+    done: list[Frame] = []
+    for count, one in enumerate(filled, start=1):
+        done += bare.process([one])
+        assert [hasattr(some, "picture") for some in filled[:count]] == [
+            *[False] * (count - 1),
+            True,
+        ]
+    done += bare.flush()
+    for one, other in zip(done, wanted, strict=True):
+        for here, there in zip(one.patches, other.patches, strict=True):
+            assert all(
+                np.array_equal(*pair) for pair in zip(here.planes, there.planes, strict=True)
+            )
+
+
 class Counting(Blind):
     """An inpainter that likes company and tells how it was asked."""
 

@@ -248,7 +248,7 @@ class PieceWork:
                 stages = (
                     Recall(around.first, marks, room.capacity),
                     job.inpaint(warm, room, inpainter, around.behind),
-                    job.temporal(room),
+                    *job.temporal(room, span),
                     encode,
                 )
                 decode = Decode(job.clip, job.limits, plan.accelerator, span)

@@ -241,7 +241,7 @@ def _source_of_fills(job: ClipJob, plan: Plan) -> dict[str, Any]:
         "files": [_identity(weights)] if isinstance(weights, Path) else [],
         "device": config.device,
         "accelerator": job.accelerator,
-        "window": job.window,
+        "window": config.temporal.window,
         "forms": plan.forms,
         "memory": config.memory.budget,
         "encode": [

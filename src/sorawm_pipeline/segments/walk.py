@@ -164,7 +164,7 @@ class PiecesWalk:
         self._dispatch = dispatch
         self._thread = thread
         self._corridors = corridors
-        self._row = Row(job, plan, pieces, place.store, Reach(job.window, together))
+        self._row = Row(job, plan, pieces, place.store, Reach(job.config.temporal.window, together))
         self._clip = PiecedClip(self._row, place, thread, lambda: on_consumed(self.consumed))
         self._spliced: SpliceReport | None = None
         self.left_out: Sequence[str] = ()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import islice
+from pathlib import Path
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -88,6 +89,11 @@ class Decode:
             allow_software_fallback=False,
             is_hw_owned=keep is not None,
         )
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self._clip.path
 
     def stop(self) -> None:
         """End the stream here. May be called from any thread."""

@@ -23,12 +23,15 @@ class Temporal:
     Args:
         window: frames that are looked ahead, at most; 0 leaves the fills as they are.
         max_cap: most frames taken at a time.
+        keeps: whether frames keep their pictures; else they let go of them when they have been
+            looked at, and `Redecode` gives them back.
     """
 
     name = "temporal"
 
-    def __init__(self, clip: ClipInfo, window: int, max_cap: int) -> None:
+    def __init__(self, clip: ClipInfo, window: int, max_cap: int, *, keeps: bool = True) -> None:
         self._window = window
+        self._keeps = keeps
         self._waiting: deque[Frame] = deque()
         self._settled: deque[Frame] = deque()
         self._places = Places(clip)
@@ -46,7 +49,10 @@ class Temporal:
             return list(batch)
         out: list[Frame] = []
         for frame in batch:
-            self._places.see(frame, self._waiting[-1] if self._waiting else None)
+            before = self._waiting[-1] if self._waiting else None
+            self._places.see(frame, before)
+            if before is not None and not self._keeps:
+                del before.picture
             self._waiting.append(frame)
             if not self._places.open:
                 self._settle(len(self._waiting) - 1)

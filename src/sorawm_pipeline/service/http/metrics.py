@@ -29,7 +29,7 @@ KINDS = (
 )
 """Kinds of error that have a label of their own; what a worker calls otherwise is `other`."""
 
-STAGES = ("decode", "detect", "inpaint", "temporal", "encode", "collect")
+STAGES = ("decode", "detect", "inpaint", "temporal", "redecode", "encode", "collect")
 QUEUES = tuple(f"{one}->{other}" for one in STAGES for other in STAGES)
 ENDED = (JobState.DONE, JobState.QUARANTINED, JobState.SKIPPED, JobState.CANCELLED, JobState.GONE)
 ACTIVITIES = ("busy", "waiting_in", "waiting_out")

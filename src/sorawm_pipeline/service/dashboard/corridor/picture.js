@@ -22,7 +22,7 @@ export class Picture {
       class: "corridor",
       role: "img",
       "aria-label":
-        "The corridor: five stages and the queues between them. Its figures are in the table below.",
+        "The corridor: stages and the queues between them. Its figures are in the table below.",
     });
     this.watcher = new ResizeObserver(([entry]) => {
       const width = Math.round(entry.contentRect.width);
