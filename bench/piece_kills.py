@@ -90,6 +90,11 @@ def killed_and_done(
         # Start-up and the reading of all packets are not progress.
         wait = STARTING_S + chance.uniform(0, 2 * undisturbed_s / kills)
         done = run(args, log, wait if len(again) < kills else None)
+        if not done and killed.exists():  # all but the report was there when it was killed
+            killed.unlink()
+            known.clear()
+            again.clear()
+            continue
         now = begun(log)
         again.append(sum(1 for piece in now if piece in known))
         known += now
