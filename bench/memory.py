@@ -24,11 +24,18 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 from sorawm_pipeline.config import PROFILES
 from sorawm_pipeline.demo import MARK_HEIGHT, MARK_WIDTH, blend, draw_mark
 from sorawm_pipeline.media.frame import Box
+
+
+def mark_size(width: int, height: int) -> tuple[int, int]:
+    """Of a mark as large as the real one is in such a picture, at least as the demo's is."""
+    wide = max(MARK_WIDTH, 156 * min(width, height) // 704)
+    return wide, round(wide * MARK_HEIGHT / MARK_WIDTH)
 
 
 def write_clip(
@@ -37,7 +44,11 @@ def write_clip(
     """A drifting gradient and a turning mark, H.264 of 8 or 10 bits at `rate` per second."""
     y, x = np.mgrid[0:height, 0:width]
     scene = np.stack([x * 200 // width, y * 200 // height, (x + y) % 200], axis=-1).astype(np.uint8)
-    marks = [draw_mark(turn) for turn in np.linspace(0, 2 * np.pi, 30, endpoint=False)]
+    size = mark_size(width, height)
+    marks = [
+        cv2.resize(draw_mark(turn), size, interpolation=cv2.INTER_CUBIC)
+        for turn in np.linspace(0, 2 * np.pi, 30, endpoint=False)
+    ]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
             "libx264", rate=rate, options={"preset": "ultrafast", "crf": "23"}
@@ -46,7 +57,7 @@ def write_clip(
         stream.pix_fmt = "yuv420p10le" if depth == 10 else "yuv420p"
         for index in range(frames):
             picture = np.roll(scene, 2 * index, axis=1)
-            place = Box(24, 40, 24 + MARK_WIDTH, 40 + MARK_HEIGHT)
+            place = Box(24, 40, 24 + size[0], 40 + size[1])
             blend(picture, marks[index % len(marks)], place)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, rate)
@@ -62,15 +73,16 @@ from sorawm_pipeline.media.frame import Box
 look, fill = yolo11s(), lama()
 frames, _ = decoded(Path(sys.argv[1]), None)
 look(frames[0])
-frames[0] = fill(frames[0], Box(24, 40, 180, 94))
+wide, high = map(int, sys.argv[2:])
+frames[0] = fill(frames[0], Box(24, 40, 24 + wide, 40 + high))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-def seed_peak(clip: Path) -> int:
-    """Bytes that the seed's program takes for a clip."""
+def seed_peak(clip: Path, mark: tuple[int, int]) -> int:
+    """Bytes that the seed's program takes for a clip with a mark of that size."""
     told = subprocess.run(
-        [sys.executable, "-c", SEED, str(clip)],
+        [sys.executable, "-c", SEED, str(clip), *map(str, mark)],
         check=True,
         capture_output=True,
         text=True,
@@ -122,7 +134,7 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-        seed = seed_peak(clip) if arguments.seed else None
+        seed = seed_peak(clip, mark_size(width, height)) if arguments.seed else None
     first, last = (int(str(rows[i]["peak_rss_bytes"])) for i in (0, -1))
     print(f"peak of the longest over that of the shortest: {last / first:.3f}")
     if seed is not None:

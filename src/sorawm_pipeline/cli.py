@@ -97,6 +97,7 @@ def run(
         return _watch(pipeline, overrides, log_format, watch, output, overwrite=overwrite)
 
     from sorawm_pipeline.console import Reporter
+    from sorawm_pipeline.hardware.memory import map_large
     from sorawm_pipeline.job import credentials
     from sorawm_pipeline.media.provenance import identity
     from sorawm_pipeline.native_log import native_output_logged
@@ -105,6 +106,7 @@ def run(
     from sorawm_pipeline.state import state_folder
 
     identity(credentials(config), state_folder())
+    map_large()
     with native_output_logged(), Reporter(progress) as reporter:
         clips = plan(config, inputs, output)
         _check_report(report, [clip.source for clip in clips])

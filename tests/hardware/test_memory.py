@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -111,3 +112,29 @@ def test_glibc_is_told_to_trim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     memory.give_back()
     assert told == [0]
+
+
+MAPPED = """
+import ctypes
+from sorawm_pipeline.hardware.memory import LARGE, map_large
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+class Told(ctypes.Structure):
+    _fields_ = [("before", ctypes.c_size_t * 3), ("hblks", ctypes.c_size_t)]
+    _fields_ += [("behind", ctypes.c_size_t * 6)]
+libc.mallinfo2.restype = Told
+{call}
+libc.free(libc.malloc(8 * LARGE))  # what malloc learns from
+before = libc.mallinfo2().hblks
+libc.malloc(2 * LARGE)
+print(libc.mallinfo2().hblks - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="another C library")
+@pytest.mark.parametrize(("call", "mapped"), [("", 0), ("map_large()", 1)])
+def test_what_is_large_is_mapped_by_itself(call: str, mapped: int) -> None:
+    command = [sys.executable, "-c", MAPPED.format(call=call)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert int(told.stdout) == mapped

@@ -18,6 +18,13 @@ import psutil
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
+M_MMAP_THRESHOLD = -3
+"""What glibc's mallopt calls it."""
+
+LARGE = 2_000_000
+"""Bytes from which memory is mapped by itself: the luma of a picture at 1080p. What is smaller
+would be mapped, and so cleared by the kernel, too often."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemorySnapshot:
@@ -77,6 +84,17 @@ def trim_heap() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+def map_large() -> None:
+    """Have malloc map what is large by itself, so that it goes back as soon as it is freed.
+
+    Left alone it learns to put pictures among everything else, and what they leave there is too
+    seldom at an end of the heap to be given back. For programs; a library has no right to it.
+    """
+    choose = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if choose is not None:
+        choose(M_MMAP_THRESHOLD, LARGE)
 
 
 def cpu_quota() -> float | None:

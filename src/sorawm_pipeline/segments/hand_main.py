@@ -14,6 +14,7 @@ import sys
 import time
 
 from sorawm_pipeline.config import PipelineConfig
+from sorawm_pipeline.hardware.memory import map_large
 from sorawm_pipeline.logs import configure
 from sorawm_pipeline.native_log import native_output_logged
 from sorawm_pipeline.segments.orders import Doer, Order
@@ -41,6 +42,7 @@ class _Line:
 
 
 def main() -> None:
+    map_large()
     line = _Line()
     settings = json.loads(sys.stdin.readline())
     if settings["cpus"]:

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from sorawm_pipeline.cluster import connected
 from sorawm_pipeline.config import PipelineConfig
 from sorawm_pipeline.errors import PipelineError
-from sorawm_pipeline.hardware.memory import read_memory
+from sorawm_pipeline.hardware.memory import map_large, read_memory
 from sorawm_pipeline.job import credentials
 from sorawm_pipeline.logs import configure, get_logger
 from sorawm_pipeline.media import provenance
@@ -265,6 +265,7 @@ def _first_line() -> bytes:
 
 
 def main() -> None:
+    map_large()
     line = Line()
     settings = wire.REQUESTS.validate_json(_first_line())
     assert isinstance(settings, wire.Configure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.frame import Frame
@@ -51,8 +52,8 @@ class Temporal:
         for frame in batch:
             before = self._waiting[-1] if self._waiting else None
             self._places.see(frame, before)
-            if before is not None and not self._keeps:
-                del before.picture
+            if before is not None:
+                self._let_go(before)
             self._waiting.append(frame)
             if not self._places.open:
                 self._settle(len(self._waiting) - 1)
@@ -73,6 +74,12 @@ class Temporal:
         self._waiting.clear()
         self._settled.clear()
         self._places.clear()
+
+    def _let_go(self, frame: Frame) -> None:
+        """Of what nobody looks at any more."""
+        frame.patches = [replace(patch, variance=None) for patch in frame.patches]
+        if not self._keeps:
+            del frame.picture
 
     def _settle(self, count: int) -> None:
         """Decide the patches of the oldest frames that wait."""
