@@ -95,6 +95,7 @@ def encode(frames: list[Pixels], path: Path, rate: Fraction, options: Mapping[st
     """x264 at a constant rate, 8-bit 4:2:0."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options=dict(options))
+        stream.codec_context.thread_type = "AUTO"  # as ffmpeg does: frames, not slices
         assert isinstance(stream, VideoStream)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"

@@ -15,7 +15,7 @@ AUTO_FILLS = {"cpu": 8, "cuda": 16}
 """The same for fills: smaller ones part what is filled together, after larger ones what follows
 would wait too long for the next."""
 
-QUEUE_BYTES = {"cpu": 8_000_000, "cuda": 512_000_000}
+QUEUE_BYTES = {"cpu": 6_000_000, "cuda": 512_000_000}
 """Memory that frames in a queue may take: large ones pass slowly on a CPU, so few of them do."""
 
 

@@ -76,6 +76,17 @@ def test_small_networks_leave_cores_to_the_others(
     assert cores.network_threads() == threads
 
 
+@pytest.mark.parametrize(
+    ("there", "quota", "frames"), [(1, None, 1), (2, None, 2), (16, 2.5, 3), (64, None, 16)]
+)
+def test_an_encoder_works_at_as_many_frames_as_there_are_cores_but_not_at_any_number(
+    there: int, quota: float | None, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "usable_cores", lambda: there)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+    assert cores.frame_threads() == frames
+
+
 def test_opencv_has_one_thread() -> None:
     cv2.setNumThreads(2)
     cores.share_cores()

@@ -15,6 +15,9 @@ from sorawm_pipeline.hardware.memory import cpu_quota
 CORES_PER_THREAD = 4
 """Cores for one thread of a small network: codecs and the other stages want some as well."""
 
+MOST_FRAMES = 16
+"""Frames that an encoder may work at side by side, for it has all of them in memory."""
+
 _claims: list[int] = []  # descriptors whose locks end with this process
 
 
@@ -63,11 +66,20 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def granted_cores() -> int:
+    """As many of them as its control group lets it use at a time."""
+    quota = cpu_quota()
+    return usable_cores() if quota is None else min(usable_cores(), math.ceil(quota))
+
+
 def network_threads() -> int:
     """Threads for one call of a small network, which more would hardly make faster."""
-    granted = cpu_quota()
-    cores = usable_cores() if granted is None else min(usable_cores(), math.ceil(granted))
-    return max(1, cores // CORES_PER_THREAD)
+    return max(1, granted_cores() // CORES_PER_THREAD)
+
+
+def frame_threads() -> int:
+    """Frames that an encoder works at side by side."""
+    return min(MOST_FRAMES, granted_cores())
 
 
 def share_cores() -> None:

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from sorawm_pipeline.errors import DeviceError, InputError
 from sorawm_pipeline.hardware.codecs import upload_device
+from sorawm_pipeline.hardware.cores import frame_threads
 from sorawm_pipeline.media.clip import ClipInfo, Colour
 from sorawm_pipeline.media.encoders import (
     BY_QUANTISER,
@@ -36,6 +37,13 @@ from sorawm_pipeline.snapshot import value
 GBR_MATRIX = 0
 UNTRUE_TAGS = {"encoder", BESIDE}
 """What a source's stream says of itself and a result's does not: its encoder, a second part."""
+FRAME_THREADED = ("libx264", "libx264rgb")
+"""Encoders that can work at several pictures at a time and look ahead meanwhile. Otherwise they cut
+each picture into slices, one for each thread, and all of these wait while they look ahead."""
+
+SMALL = 1 << 20
+"""Pixels of a picture up to which they do so: it takes memory for a dozen more of them."""
+
 UNTIMED = 2
 """libx265 makes decoding times up where it is given no more pictures (its issue 781). So few are
 decoded in the order in which they are shown."""
@@ -133,6 +141,8 @@ class PictureEncoder:
         if settings.gop is not None:
             context.gop_size = settings.gop
         context.thread_count = 0
+        if settings.choice.encoder in FRAME_THREADED and clip.width * clip.height <= SMALL:
+            context.thread_type, context.thread_count = "FRAME", frame_threads()
         context.flags |= FRAME_DURATION
         colour = self._colour()
         context.color_primaries = colour.primaries
