@@ -25,7 +25,7 @@ from sorawm_pipeline.media.source_packets import SourcePackets
 TOGETHER, LAYERED = 16, {"vp9": 32, "av1": 48}
 """Pictures that are taken from one place: an encoder looks ahead, and some order many in layers."""
 
-SHARE, FEWEST, MOST = 100, 3, 6
+SHARE, FEWEST, MOST = 150, 3, 4
 """One place for so many of a clip's pictures; bounds of how many places there are in all."""
 
 TAIL = 6
