@@ -11,10 +11,9 @@ places = hnp.arrays(np.bool_, st.tuples(st.integers(3, 40), st.integers(3, 40)))
 
 
 @given(places)
-def test_its_pixels_are_told_row_by_row(known: Bools) -> None:
+def test_some_of_its_pixels_are_told_row_by_row(known: Bools) -> None:
     ring = Ring(known)
     values = np.arange(known.size).reshape(known.shape)
-    assert (values.take(ring.inside) == values[known]).all()
     some = slice(None, None, SAMPLED)
     assert (values.take(ring.some) == values[some, some][known[some, some]]).all()
     assert ring.size == known.sum()

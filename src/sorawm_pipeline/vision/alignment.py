@@ -32,14 +32,18 @@ USUAL = 2.0
 GREY = 6.0
 """Grey levels up to which a difference counts by its square, and beyond hardly more."""
 
-SETTLED = 0.01
-"""Pixels by which a step must change a movement somewhere, for another to be taken."""
+SETTLED = 1 / 32
+"""Pixels by which a step must change a movement somewhere, for another to be taken: OpenCV looks no
+finer between pixels."""
 
 WORTH = 0.95
 """A movement must leave no more than this share of the difference that standing still leaves."""
 
 EXPLAINED = 0.1
 """Share from which a movement like the last one is taken for found without a search."""
+
+FAINT = 0.02
+"""Difference up to which there is nothing to search for: it is that of noise of one grey level."""
 
 SPARSE = 7
 """Of the flow around the mark, one in so many is enough for its median."""
@@ -54,7 +58,9 @@ def standing() -> Movement:
 
 def joined(first: Movement, then: Movement) -> Movement:
     """One movement after another."""
-    return np.asarray(np.vstack([then, [0, 0, 1]])[:2] @ np.vstack([first, [0, 0, 1]]))
+    both = then[:, :2] @ first
+    both[:, 2] += then[:, 2]
+    return np.asarray(both)
 
 
 def inverse(movement: Movement) -> Movement:
@@ -82,7 +88,7 @@ def movement(here: Floats, there: Floats, ring: Ring, last: Movement) -> Movemen
     still = samples.left(there, standing())
     stood = bool((last == standing()).all())
     found, left = samples.fitted(there, last) if stood else samples.refined(there, last)
-    if left > EXPLAINED * still:
+    if left > max(EXPLAINED * still, FAINT):
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         flow = search.calc(_bytes(here), _bytes(there), None)
         shift = standing()
@@ -99,7 +105,7 @@ class _Samples:
 
     def __init__(self, luma: Floats, ring: Ring) -> None:
         high, wide = luma.shape
-        self._at = ring.at
+        self._at = ring.at[None]
         self._size = wide, high
         self._luma = luma.take(ring.samples)
         slopes = [
@@ -111,8 +117,8 @@ class _Samples:
 
     def left(self, there: Floats, way: Movement) -> float:
         """The difference to another frame that is left after a movement to it."""
-        off, inside = self._misfit(there, way)
-        return self._cost(off[inside])
+        *_, seen = self._misfit(there, way)
+        return self._cost(seen)
 
     def refined(self, there: Floats, start: Movement) -> tuple[Movement, float]:
         """An affine movement near `start`; how much of the difference it leaves."""
@@ -123,41 +129,52 @@ class _Samples:
         shift = self._better(there, start, SHIFT)
         return min(shift, self._better(there, shift[0], AFFINE), key=lambda found: found[1])
 
-    def _misfit(self, there: Floats, way: Movement) -> tuple[Floats, Bools]:
-        """The samples' difference (n) after a movement, and where that leads into the picture."""
-        x, y = np.ascontiguousarray((self._at @ way[:, :2].T + way[:, 2]).T, np.float32)
-        moved = cv2.remap(there, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    def _misfit(self, there: Floats, way: Movement) -> tuple[Floats, Bools | None, Floats]:
+        """What a movement leaves of the samples' difference.
+
+        Returns:
+            The difference (n); which samples are moved to where the picture is, None if all are;
+            the difference of these alone.
+        """
+        moved = cv2.transform(self._at, way)
+        shown = cv2.remap(there, moved, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         wide, high = self._size
-        inside = (x >= 0) & (x <= wide - 1) & (y >= 0) & (y <= high - 1)
-        return np.asarray(moved.ravel() - self._luma, np.float32), inside
+        off = np.asarray(shown.ravel() - self._luma, np.float32)
+        there_too = cv2.inRange(moved, (0, 0), (wide - 1, high - 1)).ravel()
+        if there_too.all():
+            return off, None, off
+        inside = there_too > 0
+        return off, inside, off[inside]
 
     def _cost(self, seen: Floats) -> float:
         """How large the difference of the samples that are seen is, outliers counting little."""
-        if len(seen) <= SHARED * len(self._at):
+        if len(seen) <= SHARED * len(self._luma):
             return np.inf
         cost = seen / np.float32(GREY)
         cost *= cost
-        return float(np.log1p(cost, out=cost).mean())
+        return float(np.log1p(cost, out=cost).sum()) / len(cost)
 
     def _better(self, there: Floats, way: Movement, terms: int) -> tuple[Movement, float]:
         """The best of some steps from a movement, by its first `terms` terms."""
-        slopes = self._slopes[:, :terms].reshape(len(self._at), -1)
+        slopes = self._slopes[:, :terms].reshape(len(self._luma), -1)
         best, least = way, np.inf
         for _ in range(STEPS + 1):
-            off, inside = self._misfit(there, way)
-            seen = off[inside]
+            off, inside, seen = self._misfit(there, way)
             left = self._cost(seen)
             if left < least:
                 best, least = way, left
             if left == np.inf:
                 break
             usual = USUAL * max(middle(np.abs(seen)), 1.0)
-            off[~inside] = 0
-            weight = inside / (1 + (off / np.float32(usual)) ** 2)
+            weight = off / np.float32(usual)
+            weight *= weight
+            weight += 1
+            np.divide(1 if inside is None else inside, weight, out=weight)
             weighted = slopes.T * weight
             normal = weighted @ slopes
             normal.flat[:: len(normal) + 1] += 1e-3 * normal.trace() / len(normal) + 1e-3
-            change = np.linalg.solve(normal, weighted @ off).reshape(terms, 2)
+            _, solved = cv2.solve(normal, (weighted @ off)[:, None], flags=cv2.DECOMP_CHOLESKY)
+            change = np.asarray(solved).reshape(terms, 2)
             if np.abs(change).max() < SETTLED:
                 break
             way = way - self._matrix(change)

@@ -38,9 +38,6 @@ EXPECTED = 4.0
 GRAIN = 12.0
 """Most variance between frames that is put down to noise."""
 
-ALIKE = 8.0
-"""Neighbouring fills err alike: so many of them are worth one."""
-
 LOST = 200.0
 """Misfit from which what is carried counts for less than its variance: it may be anything."""
 
@@ -79,9 +76,11 @@ class View(Sight):
 
 def moved(here: View, there: Sight, last: Movement) -> Movement:
     """The movement from one sight of a place to another; `last` was the one before."""
-    change = (here.luma - there.luma).take(here.ring.inside)
-    if change.size and float(np.mean(np.square(change, out=change))) < STANDING:
-        return standing()
+    ring = here.ring
+    if ring.size:
+        change = cv2.norm(here.luma, there.luma, cv2.NORM_L2SQR, ring.mask)
+        if change < STANDING * ring.size:
+            return standing()
     return movement(here.luma, there.luma, here.ring, last)
 
 
@@ -125,10 +124,8 @@ def doubted(carried: Sight, here: View) -> Sight:
     misfit *= misfit
     seen = misfit.take(ring.some)
     grain = min(middle(seen) / 0.455, GRAIN) if seen.size else 0.0  # chi-square's median
-    chance = here.variance + carried.variance
-    chance += np.float32(grain)
-    chance *= np.float32(EXPECTED)
-    misfit -= chance
+    own, other = here.variance, carried.variance
+    misfit -= cv2.addWeighted(own, EXPECTED, other, EXPECTED, EXPECTED * grain)
     misfit *= ring.weight
     np.maximum(misfit, 0, out=misfit)
     usual = float(misfit.sum()) / max(ring.size, 1.0)
@@ -143,8 +140,7 @@ def doubted(carried: Sight, here: View) -> Sight:
 
 def updated(carried: Sight, here: View) -> Sight:
     """A carried sight weighed against the frame's own: what travels on from here."""
-    # Fills of neighbouring frames err alike, so that many of them are worth one.
-    gain = here.variance * np.where(here.ring.known, np.float32(1), np.float32(ALIKE))
+    gain = here.variance * here.ring.worth
     gain += carried.variance
     np.divide(carried.variance, gain, out=gain)
     left = 1 - gain

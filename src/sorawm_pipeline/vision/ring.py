@@ -22,6 +22,9 @@ SPREAD = 5.0
 """Pixels (sigma) over which misfit is averaged: what motion fails to explain in the ring counts
 under the mark too."""
 
+ALIKE = 8.0
+"""Neighbouring fills err alike: so many of them are worth one."""
+
 FAR = 0.01
 """Share of samples that the ring as a whole counts for where none of it is near."""
 
@@ -42,6 +45,16 @@ class Ring:
         return self.known.astype(np.float32)
 
     @cached_property
+    def mask(self) -> NDArray[np.uint8]:
+        """The same as OpenCV takes it, (h, w)."""
+        return self.known.view(np.uint8)
+
+    @cached_property
+    def worth(self) -> Floats:
+        """Of how many frames' fills one is worth, 1 where it lies, (h, w)."""
+        return np.where(self.known, np.float32(1), np.float32(ALIKE))
+
+    @cached_property
     def size(self) -> float:
         """Pixels of it."""
         return float(np.count_nonzero(self.known))
@@ -50,11 +63,6 @@ class Ring:
     def near(self) -> Floats:
         """Share of it in the neighbourhood of each pixel of half the resolution, above FAR."""
         return smoothed(self.weight) + np.float32(FAR)
-
-    @cached_property
-    def inside(self) -> Whole:
-        """Flat indices of its pixels."""
-        return np.flatnonzero(self.known)
 
     @cached_property
     def some(self) -> Whole:
