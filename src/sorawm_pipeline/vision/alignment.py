@@ -33,8 +33,8 @@ GREY = 6.0
 """Grey levels up to which a difference counts by its square, and beyond hardly more."""
 
 SETTLED = 1 / 32
-"""Pixels by which a step must change a movement somewhere, for another to be taken: OpenCV looks no
-finer between pixels."""
+"""Pixels by which a step must change a movement somewhere, for another to be taken: `cv2.remap`
+looks no finer."""
 
 WORTH = 0.95
 """A movement must leave no more than this share of the difference that standing still leaves."""
@@ -42,8 +42,8 @@ WORTH = 0.95
 EXPLAINED = 0.1
 """Share from which a movement like the last one is taken for found without a search."""
 
-FAINT = 0.02
-"""Difference up to which there is nothing to search for: it is that of noise of one grey level."""
+FAINT = 0.01
+"""Difference up to which nothing is searched for: it is that of noise of half a grey level."""
 
 SPARSE = 7
 """Of the flow around the mark, one in so many is enough for its median."""
@@ -60,7 +60,7 @@ def joined(first: Movement, then: Movement) -> Movement:
     """One movement after another."""
     both = then[:, :2] @ first
     both[:, 2] += then[:, 2]
-    return np.asarray(both)
+    return both
 
 
 def inverse(movement: Movement) -> Movement:
@@ -105,15 +105,14 @@ class _Samples:
 
     def __init__(self, luma: Floats, ring: Ring) -> None:
         high, wide = luma.shape
-        self._at = ring.at[None]
+        self._at = ring.at
         self._size = wide, high
         self._luma = luma.take(ring.samples)
         slopes = [
             cv2.Sobel(luma, cv2.CV_32F, *way, scale=1 / 8).take(ring.samples)
             for way in ((1, 0), (0, 1))
         ]
-        terms = ring.terms
-        self._slopes = (terms[:, :, None] * np.stack(slopes, 1)[:, None, :]).astype(np.float32)
+        self._slopes = (ring.terms[:, None] * np.stack(slopes)).reshape(-1, len(ring.samples))
 
     def left(self, there: Floats, way: Movement) -> float:
         """The difference to another frame that is left after a movement to it."""
@@ -133,17 +132,16 @@ class _Samples:
         """What a movement leaves of the samples' difference.
 
         Returns:
-            The difference (n); which samples are moved to where the picture is, None if all are;
-            the difference of these alone.
+            The difference (n); which samples it leads into the picture, None if all of them; the
+            difference of these alone.
         """
-        moved = cv2.transform(self._at, way)
-        shown = cv2.remap(there, moved, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        at = cv2.transform(self._at, way)
+        moved = cv2.remap(there, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         wide, high = self._size
-        off = np.asarray(shown.ravel() - self._luma, np.float32)
-        there_too = cv2.inRange(moved, (0, 0), (wide - 1, high - 1)).ravel()
-        if there_too.all():
+        off = np.asarray(moved[0] - self._luma, np.float32)
+        inside = cv2.inRange(at, (0, 0, 0, 0), (wide - 1, high - 1, 0, 0))[0] > 0
+        if inside.all():
             return off, None, off
-        inside = there_too > 0
         return off, inside, off[inside]
 
     def _cost(self, seen: Floats) -> float:
@@ -152,11 +150,11 @@ class _Samples:
             return np.inf
         cost = seen / np.float32(GREY)
         cost *= cost
-        return float(np.log1p(cost, out=cost).sum()) / len(cost)
+        return cv2.mean(np.log1p(cost, out=cost))[0]
 
     def _better(self, there: Floats, way: Movement, terms: int) -> tuple[Movement, float]:
         """The best of some steps from a movement, by its first `terms` terms."""
-        slopes = self._slopes[:, :terms].reshape(len(self._luma), -1)
+        slopes = self._slopes[: 2 * terms]
         best, least = way, np.inf
         for _ in range(STEPS + 1):
             off, inside, seen = self._misfit(there, way)
@@ -170,17 +168,17 @@ class _Samples:
             weight *= weight
             weight += 1
             np.divide(1 if inside is None else inside, weight, out=weight)
-            weighted = slopes.T * weight
-            normal = weighted @ slopes
+            weighted = slopes * weight
+            normal = weighted @ slopes.T
             normal.flat[:: len(normal) + 1] += 1e-3 * normal.trace() / len(normal) + 1e-3
-            _, solved = cv2.solve(normal, (weighted @ off)[:, None], flags=cv2.DECOMP_CHOLESKY)
-            change = np.asarray(solved).reshape(terms, 2)
+            _, solved = cv2.solve(normal, weighted @ off[:, None], flags=cv2.DECOMP_CHOLESKY)
+            change = np.asarray(solved, np.float32).reshape(terms, 2)
             if np.abs(change).max() < SETTLED:
                 break
             way = way - self._matrix(change)
         return best, least
 
-    def _matrix(self, terms: NDArray[np.float64]) -> Movement:
+    def _matrix(self, terms: Floats) -> Movement:
         """What terms (1 or 3, 2) in centred coordinates add to a movement."""
         added = np.zeros((2, 3))
         added[:, 2] = terms[0]

@@ -77,11 +77,10 @@ class View(Sight):
 def moved(here: View, there: Sight, last: Movement) -> Movement:
     """The movement from one sight of a place to another; `last` was the one before."""
     ring = here.ring
-    if ring.size:
-        change = cv2.norm(here.luma, there.luma, cv2.NORM_L2SQR, ring.mask)
-        if change < STANDING * ring.size:
-            return standing()
-    return movement(here.luma, there.luma, here.ring, last)
+    change = cv2.norm(here.luma, there.luma, cv2.NORM_L2SQR, ring.mask)
+    if ring.size and change < STANDING * ring.size:
+        return standing()
+    return movement(here.luma, there.luma, ring, last)
 
 
 def expected(there: Sight, way: Movement | None, here: View) -> Sight:
@@ -140,7 +139,7 @@ def doubted(carried: Sight, here: View) -> Sight:
 
 def updated(carried: Sight, here: View) -> Sight:
     """A carried sight weighed against the frame's own: what travels on from here."""
-    gain = here.variance * here.ring.worth
+    gain = here.variance * here.ring.alike
     gain += carried.variance
     np.divide(carried.variance, gain, out=gain)
     left = 1 - gain

@@ -22,11 +22,11 @@ SPREAD = 5.0
 """Pixels (sigma) over which misfit is averaged: what motion fails to explain in the ring counts
 under the mark too."""
 
-ALIKE = 8.0
-"""Neighbouring fills err alike: so many of them are worth one."""
-
 FAR = 0.01
 """Share of samples that the ring as a whole counts for where none of it is near."""
+
+ALIKE = 8.0
+"""Neighbouring fills err alike: so many of them are worth one."""
 
 
 class Ring:
@@ -45,16 +45,6 @@ class Ring:
         return self.known.astype(np.float32)
 
     @cached_property
-    def mask(self) -> NDArray[np.uint8]:
-        """The same as OpenCV takes it, (h, w)."""
-        return self.known.view(np.uint8)
-
-    @cached_property
-    def worth(self) -> Floats:
-        """Of how many frames' fills one is worth, 1 where it lies, (h, w)."""
-        return np.where(self.known, np.float32(1), np.float32(ALIKE))
-
-    @cached_property
     def size(self) -> float:
         """Pixels of it."""
         return float(np.count_nonzero(self.known))
@@ -63,6 +53,16 @@ class Ring:
     def near(self) -> Floats:
         """Share of it in the neighbourhood of each pixel of half the resolution, above FAR."""
         return smoothed(self.weight) + np.float32(FAR)
+
+    @cached_property
+    def mask(self) -> NDArray[np.uint8]:
+        """255 where it lies, else 0, (h, w), as OpenCV takes it."""
+        return self.known.astype(np.uint8) * np.uint8(255)
+
+    @cached_property
+    def alike(self) -> Floats:
+        """How many neighbouring samples are worth one, (h, w): ALIKE off the ring, else 1."""
+        return np.where(self.known, np.float32(1), np.float32(ALIKE))
 
     @cached_property
     def some(self) -> Whole:
@@ -80,16 +80,16 @@ class Ring:
 
     @cached_property
     def at(self) -> Floats:
-        """Where the samples are, x and y (n, 2)."""
+        """Where the samples are, x and y (1, n, 2)."""
         rows, columns = np.divmod(self.samples, self.known.shape[1])
-        return np.stack([columns, rows], 1).astype(np.float32)
+        return np.stack([columns, rows], 1).astype(np.float32)[None]
 
     @cached_property
-    def terms(self) -> NDArray[np.float64]:
-        """1, x and y (n, 3) of the samples, in coordinates of about one around the middle."""
+    def terms(self) -> Floats:
+        """1, x and y (3, n) of the samples, in coordinates of about one around the middle."""
         high, wide = self.known.shape
-        across, down = ((self.at - (wide / 2, high / 2)) / (wide, high)).T
-        return np.stack([np.ones_like(across), across, down], 1)
+        across, down = ((self.at[0] - (wide / 2, high / 2)) / (wide, high)).T
+        return np.stack([np.ones_like(across), across, down]).astype(np.float32)
 
 
 def smoothed(plane: Floats) -> Floats:
