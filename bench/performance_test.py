@@ -12,7 +12,7 @@ with --quick). CLIP should show marks most of the time. Measured:
 - this program with YOLO11s: as `balanced`, every look through YOLO11s as well;
 - this program by profile;
 - decoding and encoding alone at the settings of `balanced`: by this program's engine, by PyAV in
-  one loop, and by the ffmpeg program if there is one.
+  one loop, also as it encodes unless told otherwise, and by the ffmpeg program if there is one.
 
 DIR gets performance.json (with the environment and all samples), plots, and performance.md. With
 --only, just the variants of these names take turns, such as `--only balanced PyAV` for a long clip.
@@ -74,11 +74,13 @@ NOTHING_LOOKED_AT: dict[str, Any] = {
     "encode": {"splice": "off"},
 }
 WITH_YOLO11S = "balanced, YOLO11s"
+PYAV_IN_SLICES = "PyAV, slices"
 RATIOS = (
     ("times as fast as the seed", "seed", "balanced"),
     ("times as fast as its algorithm with our parts", "seed, own parts", "balanced"),
     ("the same, both with YOLO11s", "seed, own fill", WITH_YOLO11S),
     ("share of the speed of PyAV alone", "PyAV", "balanced"),
+    ("the same, PyAV encoding in slices as it does by itself", PYAV_IN_SLICES, "balanced"),
     ("the same, performance", "PyAV, performance", "performance"),
     ("the same, nothing found or filled", "PyAV", "decode and encode"),
 )
@@ -156,6 +158,7 @@ class Variants:
             "seed, own fill": self._seed(SeedProgram(yolo, fill, ours), YOLO_FRAMES),
             **{name: self._ours(pipeline) for name, pipeline in pipelines.items()},
             "PyAV": Variant(partial(self._pyav, ours)),
+            PYAV_IN_SLICES: Variant(partial(self._pyav, ours, in_slices=True)),
             "PyAV, performance": Variant(partial(self._pyav, settings("performance", self._clip))),
         }
         if shutil.which("ffmpeg"):
@@ -187,7 +190,7 @@ class Variants:
         variant = Variant(run)
         return variant
 
-    async def _pyav(self, options: dict[str, str]) -> int:
+    async def _pyav(self, options: dict[str, str], *, in_slices: bool = False) -> int:
         count = 0
         with (
             av.open(str(self._clip)) as source,
@@ -199,8 +202,8 @@ class Variants:
             assert isinstance(stream, VideoStream)
             stream.width, stream.height = clip.codec_context.width, clip.codec_context.height
             stream.pix_fmt = "yuv420p"
-            stream.codec_context.thread_type = "FRAME"  # PyAV's default is a third slower
-            stream.codec_context.thread_count = frame_threads()
+            stream.codec_context.thread_type = "SLICE" if in_slices else "FRAME"
+            stream.codec_context.thread_count = 0 if in_slices else frame_threads()
             for frame in source.decode(clip):
                 frame.pict_type = av.video.frame.PictureType.NONE
                 target.mux(stream.encode(frame))
