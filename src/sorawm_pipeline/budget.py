@@ -21,7 +21,7 @@ QUEUE_BYTES = {"cpu": 6_000_000, "cuda": 512_000_000}
 
 AHEAD_BYTES = {"cpu": 200_000_000, "cuda": 1_000_000_000}
 """Memory that pictures may take while temporal looks ahead. If they take more, frames let go of
-them, and a second decoder gives them back, which costs a twelfth of the speed."""
+them, and a second decoder gives them back, which costs what decoding costs."""
 
 
 @dataclass(frozen=True, slots=True)

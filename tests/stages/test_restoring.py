@@ -17,6 +17,7 @@ from sorawm_pipeline.hardware.batch_cap import BatchCap
 from sorawm_pipeline.media.clip import ClipInfo, Limits, probe
 from sorawm_pipeline.media.frame import Box, Frame, Mark, Patch
 from sorawm_pipeline.media.planes import plane_view
+from sorawm_pipeline.stages import temporal as stages_temporal
 from sorawm_pipeline.stages.inpaint import Inpaint
 from sorawm_pipeline.stages.temporal import CATCH_UP, Temporal
 from sorawm_pipeline.vision.places import Places
@@ -178,6 +179,21 @@ def test_frames_leave_the_window_as_they_come_not_in_bursts(
         assert len(gone) <= CATCH_UP
         assert inside <= window
     assert len(temporal.flush()) == inside
+
+
+def test_huge_places_are_settled_before_they_take_too_much(
+    clip: ClipInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages_temporal, "LARGEST", 500_000)
+    inpaint = Inpaint(clip, MembraneInpainter(), BatchCap(4, start=4), margin=2)
+    temporal, largest = Temporal(clip, 60, 8), 0
+    filled = inpaint.process([frame(n, texture(), [MARK]) for n in range(80)]) + inpaint.flush()
+    done: list[Frame] = []
+    for one in filled:
+        done += temporal.process([one])
+        largest = max(largest, temporal._places.size)
+    assert 400_000 < largest <= 500_000
+    assert [one.index for one in done + temporal.flush()] == list(range(80))
 
 
 def test_frames_let_go_of_their_pictures_as_soon_as_they_have_been_looked_at(

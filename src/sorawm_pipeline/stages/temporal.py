@@ -10,6 +10,9 @@ from sorawm_pipeline.media.clip import ClipInfo
 from sorawm_pipeline.media.frame import Frame
 from sorawm_pipeline.vision.places import Places
 
+LARGEST = 512_000_000
+"""Bytes that places may take before they are settled: huge ones do not look all the way ahead."""
+
 CATCH_UP = 2
 """Frames that go on for each that comes where no mark is any more."""
 
@@ -61,6 +64,8 @@ class Temporal:
             else:
                 if len(self._waiting) > self._window:
                     self._settle(len(self._waiting) - self._window // 2)
+                elif self._places.size > LARGEST:
+                    self._settle(len(self._waiting) - len(self._waiting) // 2)
                 due = len(self._waiting) + len(self._settled) - self._window
             out += [self._settled.popleft() for _ in range(min(due, len(self._settled)))]
         return out

@@ -26,6 +26,9 @@ from sorawm_pipeline.vision.propagate import (
 )
 from sorawm_pipeline.vision.ring import Floats, Ring
 
+PER_PIXEL = 20
+"""Bytes of a moment for each pixel of its place: luma, chroma and variance, twice, in floats."""
+
 AROUND = 8
 """Pixels around a patch that are followed too: motion brings them under the mark."""
 
@@ -96,6 +99,11 @@ class Places:
     def open(self) -> bool:
         """Whether frames to come may say more about those seen so far."""
         return any(not place.closed for place in self._places)
+
+    @property
+    def size(self) -> int:
+        """Bytes that what is kept of all places takes, about."""
+        return sum(PER_PIXEL * len(place.moments) * place.region.area for place in self._places)
 
     def clear(self) -> None:
         self._places.clear()
