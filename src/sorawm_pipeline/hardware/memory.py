@@ -81,9 +81,7 @@ def give_back() -> None:
 
 def trim_heap() -> None:
     """Have malloc return what is free, where it is the GNU library's."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+    _told_malloc("malloc_trim", 0)
 
 
 def map_large() -> None:
@@ -92,9 +90,14 @@ def map_large() -> None:
     Left alone it learns to put pictures among everything else, and what they leave there is too
     seldom at an end of the heap to be given back. For programs; a library has no right to it.
     """
-    choose = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if choose is not None:
-        choose(M_MMAP_THRESHOLD, LARGE)
+    _told_malloc("mallopt", M_MMAP_THRESHOLD, LARGE)
+
+
+def _told_malloc(name: str, *arguments: int) -> None:
+    """Call a function that only the GNU library has, where it is there."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)
 
 
 def cpu_quota() -> float | None:
